@@ -1,0 +1,37 @@
+/* Counts of events: read(2) in any read_format, many files at once, scaling. */
+#pragma once
+#ifndef CFFI_CDEF
+#include <stddef.h>
+#include "perf_event.h"
+#endif
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* One event's count, whatever its read_format; what the format lacks is 0. Times are in nanoseconds. */
+struct perf_counts {
+    uint64_t value;
+    uint64_t time_enabled;
+    uint64_t time_running;
+    uint64_t id;
+    uint64_t lost;
+};
+
+/* Decode what read(2) returned, at most `n` members. Returns how many the data holds, which may be more than `n`
+ * (call again), or -1 with EBADMSG if `read_format` does not describe `size` bytes. */
+int counters_parse(const void *data, size_t size, uint64_t read_format, struct perf_counts *out, size_t n);
+
+/* Read one event or group: as counters_parse, and 0 at the end of file of a pinned event without its place. */
+int counters_read(int fd, uint64_t read_format, struct perf_counts *out, size_t n);
+
+/* Read `nfds` events or groups one after the other. Returns how many elements were filled. On failure -1, with the
+ * index of the file in `*failed`: ENODATA for an end of file, ENOBUFS if `n` elements do not hold all. */
+long counters_read_many(const int *fds, size_t nfds, uint64_t read_format, struct perf_counts *out, size_t n,
+                        size_t *failed);
+
+/* value * time_enabled / time_running, exact: low word, high word. Returns 0 if nothing was measured. */
+int counters_scale(const struct perf_counts *counts, uint64_t scaled[2]);
+
+#ifdef __cplusplus
+}
+#endif

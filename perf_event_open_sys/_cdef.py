@@ -1,0 +1,53 @@
+"""What cffi reads of the C headers: the one reader for the build and for extensions that include ours."""
+
+from __future__ import annotations
+
+import sysconfig
+from pathlib import Path
+
+TOPICS = ("perf_event", "ioctls", "counters")
+# The perf_regs/ header of the machine that is built for, by the first word of its GNU triplet.
+REGISTERS = {
+    "aarch64": "arm64",
+    "arm": "arm",
+    "hppa": "parisc",
+    "i": "x86",
+    "loongarch": "loongarch",
+    "mips": "mips",
+    "powerpc": "powerpc",
+    "riscv": "riscv",
+    "s390": "s390",
+    "x86_64": "x86",
+}
+
+
+def headers(include: Path) -> list[Path]:
+    """List the headers of the target, in the order in which they build on each other."""
+    triplet = sysconfig.get_config_var("HOST_GNU_TYPE") or ""
+    arch = next((arch for prefix, arch in REGISTERS.items() if triplet.startswith(prefix)), None)
+    registers = [include / "perf_regs" / f"{arch}.h"] if arch else []
+    return [include / "perf_event.h", *registers, *(include / f"{topic}.h" for topic in TOPICS[1:])]
+
+
+def declarations(include: Path) -> str:
+    """Return the headers as ``FFI.cdef`` takes them: no directives but #define, no block whose #if does not hold."""
+    holds = {"CFFI_CDEF"}
+    if sysconfig.get_config_var("WORDS_BIGENDIAN"):
+        holds.add("__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__")
+    lines = []
+    for header in headers(include):
+        lines.append(f'# 1 "{header}"')
+        live = [True]
+        for line in header.read_text().splitlines():
+            directive, _, condition = line.partition(" ")
+            if directive in ("#if", "#ifdef"):
+                live.append(condition in holds)
+            elif directive == "#ifndef":
+                live.append(condition not in holds)
+            elif directive == "#else":
+                live.append(not live.pop())
+            elif directive == "#endif":
+                live.pop()
+            kept = all(live) and (not line.startswith("#") or directive == "#define")
+            lines.append(line if kept else "")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,143 @@
+"""Every constant and struct of ``<linux/perf_event.h>`` and ``<linux/hw_breakpoint.h>``, by its C name.
+
+Constants are ints; those of this architecture's ``<asm/perf_regs.h>`` are among them. A struct's constructor takes its
+fields as keywords, those of anonymous unions and bitfields too, and returns an owned, otherwise zero-filled pointer.
+"""
+
+from __future__ import annotations
+
+from ._native import ffi, lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from ._native import CData
+
+globals().update({name: getattr(lib, name) for name in dir(lib) if name.isupper()})
+
+_ATTR = ffi.typeof("struct perf_event_attr *")
+_ATTR_SIZE = ffi.sizeof(_ATTR.item)
+
+# The fields of perf_event_attr that dump() gives by name: flags, and config by type.
+_FLAGS = {
+    "sample_type": "perf_event_sample_format",
+    "read_format": "perf_event_read_format",
+    "branch_sample_type": "perf_branch_sample_type",
+}
+_CONFIGS = {lib.PERF_TYPE_HARDWARE: "perf_hw_id", lib.PERF_TYPE_SOFTWARE: "perf_sw_ids"}
+
+
+def _nearest(name: str, names: Any) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, names, 3, 0.5)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def _refuse(ctype: Any, fields: dict[str, Any], error: Exception) -> NoReturn:
+    """Say which field it was that cffi did not take."""
+    tag = ctype.item.cname.split()[-1]
+    scratch = ffi.new(ctype)
+    for name, value in fields.items():
+        try:
+            setattr(scratch, name, value)
+        except AttributeError:
+            known = [field for field in dir(scratch) if not field.startswith("__")]
+            raise TypeError(f"{tag} has no field {name!r}{_nearest(name, known)}") from None
+        except (TypeError, OverflowError) as reason:
+            raise type(reason)(f"{tag}.{name}: {reason}") from None
+    raise error
+
+
+def _new(ctype: Any, fields: dict[str, Any]) -> Any:
+    try:
+        return ffi.new(ctype, fields)
+    except (KeyError, TypeError, OverflowError) as error:
+        _refuse(ctype, fields, error)
+
+
+def perf_event_attr(**fields: Any) -> Any:
+    """Return a new ``struct perf_event_attr *``, its ``size`` this module's unless given.
+
+    Raises:
+        TypeError: a field that the struct lacks (the nearest names are given), or a value that is no int.
+        OverflowError: a value that does not fit its field, which is named.
+    """
+    return _new(_ATTR, {"size": _ATTR_SIZE} | fields)
+
+
+def perf_event_query_bpf(ids_len: int) -> Any:
+    """Return a new ``struct perf_event_query_bpf *`` with room for *ids_len* program ids."""
+    return ffi.new("struct perf_event_query_bpf *", {"ids_len": ids_len, "ids": ids_len})
+
+
+def _constructor(ctype: str) -> Any:
+    pointer = ffi.typeof(f"{ctype} *")
+
+    def construct(**fields: Any) -> Any:
+        return _new(pointer, fields)
+
+    construct.__name__ = construct.__qualname__ = ctype.split()[-1]
+    construct.__doc__ = f"Return a new ``{ctype} *``; errors as for :func:`perf_event_attr`."
+    return construct
+
+
+perf_event_mmap_page = _constructor("struct perf_event_mmap_page")
+perf_event_header = _constructor("struct perf_event_header")
+perf_ns_link_info = _constructor("struct perf_ns_link_info")
+perf_branch_entry = _constructor("struct perf_branch_entry")
+perf_mem_data_src = _constructor("perf_mem_data_src")
+perf_sample_weight = _constructor("union perf_sample_weight")
+
+
+def PERF_MEM_S(a: str, s: str) -> int:  # noqa: N802
+    """Return the bits of ``PERF_MEM_<a>_<s>`` in their place in ``perf_mem_data_src.val``."""
+    try:
+        return int(getattr(lib, f"PERF_MEM_{a}_{s}") << getattr(lib, f"PERF_MEM_{a}_SHIFT"))
+    except AttributeError:
+        known = [name for name in dir(lib) if name.startswith("PERF_MEM_")]
+        raise ValueError(f"no PERF_MEM_{a}_{s}{_nearest(f'PERF_MEM_{a}_{s}', known)}") from None
+
+
+def name_of(enum: str, value: int) -> str:
+    """Return the C name of a value: ``name_of("perf_event_type", 9)`` is ``"PERF_RECORD_SAMPLE"``.
+
+    Raises:
+        ValueError: the header has no such enum, or the enum no such value.
+    """
+    try:
+        names: dict[int, str] = ffi.typeof(f"enum {enum}").elements
+    except ffi.error:
+        raise ValueError(f"no enum {enum}") from None
+    if value not in names:
+        raise ValueError(f"enum {enum} has no {value}")
+    return names[value]
+
+
+def _named(field: str, attr: CData) -> str:
+    value = getattr(attr, field)
+    if field in _FLAGS:
+        names = ffi.typeof(f"enum {_FLAGS[field]}").elements
+        known = [bit for bit in sorted(names) if bit & value and not names[bit].endswith("_MAX")]
+        rest = value & ~sum(known)
+        return "|".join([names[bit] for bit in known] + [hex(rest)] * bool(rest))
+    enum = {"type": "perf_type_id", "config": _CONFIGS.get(attr.type, "")}.get(field)
+    name = ffi.typeof(f"enum {enum}").elements.get(value) if enum else None
+    return f"{value} ({name})" if name else str(value) if value < 2**16 else hex(value)
+
+
+def dump(attr: CData) -> str:
+    """Return the fields of *attr* that are not zero, one a line, flags and enums by their C names.
+
+    ``type`` is always shown, and ``config`` where it has a name. Of each union one member is shown, the one that the
+    attr's type and flags make meaningful.
+    """
+    hidden = {
+        "sample_period" if attr.freq else "sample_freq",
+        "wakeup_events" if attr.watermark else "wakeup_watermark",
+        *(("config1", "config2") if attr.type == lib.PERF_TYPE_BREAKPOINT else ("bp_addr", "bp_len")),
+        *("kprobe_func", "kprobe_addr", "uprobe_path", "probe_offset", "aux_action"),
+    }
+    shown = {field: _named(field, attr) for field, _ in _ATTR.item.fields if field not in hidden}
+    return "\n".join(f"{field:24} {text}" for field, text in shown.items() if text not in ("", "0"))
