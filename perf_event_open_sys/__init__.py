@@ -18,7 +18,7 @@ except ModuleNotFoundError as error:
         "Build it in place with `pip install -e .`, or run Python from another directory",
     ) from None
 
-from . import bindings, counters, ioctls
+from . import bindings, counters, ioctls, records, ring
 from .bindings import (
     perf_branch_entry,
     perf_event_attr,
@@ -54,6 +54,8 @@ __all__ = [
     "perf_mem_data_src",
     "perf_ns_link_info",
     "perf_sample_weight",
+    "records",
+    "ring",
 ]
 
 __version__ = "0.1.0"

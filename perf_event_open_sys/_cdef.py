@@ -5,7 +5,7 @@ from __future__ import annotations
 import sysconfig
 from pathlib import Path
 
-TOPICS = ("perf_event", "ioctls", "counters")
+TOPICS = ("perf_event", "ioctls", "counters", "ring", "records")
 # The perf_regs/ header of the machine that is built for, by the first word of its GNU triplet.
 REGISTERS = {
     "aarch64": "arm64",

@@ -49,6 +49,11 @@ def open_refused(attr: CData, pid: int, cpu: int, group_fd: int, flags: int) -> 
     refused("perf_event_open", diagnose(ffi.errno, attr, pid, cpu, group_fd, flags))
 
 
+def map_refused(fd: int, pages: int) -> NoReturn:
+    """Raise what the mmap of *pages* pages of an event left in ``ffi.errno``."""
+    refused("mmap")
+
+
 def diagnose(errno: int, attr: CData, pid: int, cpu: int, group_fd: int, flags: int) -> str:
     """Say in a sentence or two why ``perf_event_open`` with these arguments gave *errno*, and what to do.
 

@@ -1,0 +1,297 @@
+"""Records: the bytes of a ring as structs, samples as rows of one fixed struct.
+
+A *buffer* is anything with the buffer protocol that holds whole records, as ``ring.read_into`` leaves them; an *attr* is
+the one the event was opened with, or a mapping ``{id: attr}`` for the events that share a ring. Every size, count and
+offset in the bytes is checked before it is used.
+
+Source: the kernel's ``perf_output_sample``, ``perf_event__output_id_sample`` (7.3), which differ in their order from the
+comments in the header.
+"""
+
+from __future__ import annotations
+
+from errno import EBADMSG, ENOENT
+
+from ._native import ffi, lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any, NoReturn
+
+    import numpy
+
+    from ._native import CData
+
+_HEADER = ffi.typeof("struct perf_event_header *")
+_SAMPLE = ffi.typeof("struct perf_sample *")
+_SAMPLES = ffi.typeof("struct perf_sample[]")
+_SAMPLE_SIZE = ffi.sizeof(_SAMPLE.item)
+_new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
+
+_structs: dict[int, Any] = {}  # record type -> pointer to its struct, filled by the first use
+_NAME_FIELDS = {
+    "struct perf_record_mmap *": "filename",
+    "struct perf_record_mmap2 *": "filename",
+    "struct perf_record_comm *": "comm",
+    "struct perf_record_ksymbol *": "name",
+    "struct perf_record_cgroup *": "path",
+}
+
+
+class CorruptRecord(ValueError):
+    """Bytes that cannot be a record, or not one of the given attr.
+
+    ``offset`` is where in the buffer the record begins. ``n_samples`` samples before it were delivered: by ``parse_into``
+    in its *out*, by ``parse`` as ``samples``.
+    """
+
+    def __init__(self, offset: int, n_samples: int = 0) -> None:
+        """Describe the record at *offset*."""
+        super().__init__(f"the record at offset {offset} is corrupt, or not of the given attr")
+        self.offset = offset
+        self.n_samples = n_samples
+        self.samples: Samples | None = None
+
+
+class Samples:
+    """A sequence of samples in one C array, ``cdata``. An element is a ``struct perf_sample *`` that keeps the array."""
+
+    __slots__ = ("_bytes", "cdata")
+
+    def __init__(self, memory: memoryview) -> None:
+        """View *memory* as samples, and keep it."""
+        self._bytes = memory
+        self.cdata = ffi.from_buffer(_SAMPLES, memory)
+
+    def __len__(self) -> int:
+        return len(self._bytes) // _SAMPLE_SIZE
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step == 1:
+                return Samples(self._bytes[start * _SAMPLE_SIZE : max(start, stop) * _SAMPLE_SIZE])
+            return [self[i] for i in range(start, stop, step)]
+        i = range(len(self))[index]
+        return ffi.from_buffer(_SAMPLE, self._bytes[i * _SAMPLE_SIZE : (i + 1) * _SAMPLE_SIZE])
+
+    def __iter__(self) -> Iterator[CData]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} samples>"
+
+
+def iterate(buffer: Any) -> Iterator[CData]:
+    """Yield each record as a pointer to its own struct, which keeps the buffer alive.
+
+    A type that is not known comes as a ``struct perf_event_header *``.
+
+    Raises:
+        CorruptRecord: at the first bytes that can be no record, after all before them were yielded.
+    """
+    if not _structs:
+        types = ffi.typeof("enum perf_event_type").elements.items()
+        tags = {value: name.removeprefix("PERF_RECORD_").lower() for value, name in types}
+        del tags[lib.PERF_RECORD_MAX]
+        _structs.update({value: ffi.typeof(f"struct perf_record_{tag} *") for value, tag in tags.items()})
+    view = memoryview(buffer).cast("B")
+    base = ffi.from_buffer(view)
+    offset = 0
+    while size := lib.records_next(base, len(view), offset):
+        if size < 0:
+            raise CorruptRecord(offset)
+        kind = _structs.get(ffi.cast(_HEADER, base + offset).type, _HEADER)
+        yield ffi.from_buffer(kind, view[offset : offset + size])
+        offset += size
+
+
+def name(record: CData) -> bytes:
+    """Return the name at the end of an mmap, mmap2, comm, ksymbol or cgroup record."""
+    kind = ffi.typeof(record)
+    field = _NAME_FIELDS.get(kind.cname)
+    if field is None:
+        raise TypeError(f"{kind.cname} carries no name")
+    room = record.header.size - ffi.offsetof(kind.item, field)
+    return bytes(ffi.string(getattr(record, field), room)) if room > 0 else b""
+
+
+def _events(attr: CData | Mapping[int, CData], *, trailer: bool = False) -> CData:
+    """Return the ``records_event[]`` of the given attrs, sorted by id; they must outlive it."""
+    known = (lib.PERF_SAMPLE_MAX, lib.PERF_SAMPLE_BRANCH_MAX, lib.PERF_FORMAT_MAX)
+    pairs = [(0, attr)] if isinstance(attr, ffi.CData) else sorted(attr.items(), key=lambda pair: pair[0])
+    if not pairs:
+        raise ValueError("no attr is given")
+    events = ffi.new("struct records_event[]", pairs)
+    for _, one in pairs:
+        for field, limit in zip(("sample_type", "branch_sample_type", "read_format"), known, strict=True):
+            if getattr(one, field) >= limit:
+                bit = getattr(one, field).bit_length() - 1
+                raise ValueError(f"attr.{field} has bit {bit}, unknown to these headers: what follows cannot be found")
+        if trailer and not one.sample_id_all:
+            raise ValueError("attr.sample_id_all is not set: the records have no trailer")
+    return events
+
+
+def _stopped(offset: int, n_samples: int) -> NoReturn:
+    """Raise what the C decoder left in ``ffi.errno``."""
+    if ffi.errno == EBADMSG:
+        raise CorruptRecord(offset, n_samples)
+    if ffi.errno == ENOENT:
+        raise ValueError(f"the record at offset {offset} has an id that is none of the given events'")
+    raise ValueError("the attrs have their ids at different places (give all PERF_SAMPLE_IDENTIFIER), or the buffer is beyond 4 GiB")
+
+
+def parse_into(buffer: Any, attr: CData | Mapping[int, CData], out: CData) -> tuple[int, int]:
+    """Decode the samples of *buffer* into *out*, a ``struct perf_sample[]``; return (samples, bytes consumed).
+
+    Other records are passed over. Fewer bytes than the buffer has are consumed where *out* is full.
+
+    Raises:
+        CorruptRecord: a record that cannot be one of *attr*; those before it are in *out*.
+        ValueError: an attr with bits that these headers do not know; an id that is not in the mapping; attrs whose ids are
+            not at the same place; a buffer beyond 4 GiB.
+    """
+    return _parse(ffi.from_buffer(buffer), attr, out)
+
+
+def _parse(base: CData, attr: CData | Mapping[int, CData], out: CData) -> tuple[int, int]:
+    events = _events(attr)
+    progress = ffi.new("size_t[2]")
+    n_samples = lib.records_parse(base, len(base), events, len(events), out, len(out), progress, progress + 1)
+    if n_samples < 0:
+        _stopped(progress[0], progress[1])
+    return n_samples, progress[0]
+
+
+def parse(buffer: Any, attr: CData | Mapping[int, CData]) -> Samples:
+    """Decode every sample of *buffer*; errors as for :func:`parse_into`."""
+    base = ffi.from_buffer(buffer)
+    n = lib.records_count(base, len(base))
+    memory = memoryview(ffi.buffer(_new_uncleared(_SAMPLES, n)))
+    try:
+        _parse(base, attr, ffi.from_buffer(_SAMPLES, memory))
+    except CorruptRecord as error:
+        error.samples = Samples(memory[: error.n_samples * _SAMPLE_SIZE])
+        raise
+    return Samples(memory)
+
+
+def sample_id(record: CData, attr: CData | Mapping[int, CData]) -> CData:
+    """Return the ``sample_id_all`` trailer of any record but a sample: a new ``struct perf_sample *``.
+
+    Raises:
+        CorruptRecord: the record is too short for it.
+        ValueError: the attr has no ``sample_id_all``, or as :func:`parse_into`.
+    """
+    header = ffi.cast(_HEADER, record)
+    if header.type == lib.PERF_RECORD_SAMPLE:
+        raise ValueError("a PERF_RECORD_SAMPLE has no trailer: use parse")
+    events = _events(attr, trailer=True)
+    out = ffi.new(_SAMPLE)
+    if lib.records_sample_id(header, header.size, events, len(events), out) < 0:
+        _stopped(0, 0)
+    return out
+
+
+def _bytes_of(buffer: Any, offset: int, size: int) -> memoryview:
+    view = memoryview(buffer).cast("B")[offset : offset + size]
+    if len(view) < size:
+        raise ValueError("the sample is not of this buffer: it reaches beyond its end")
+    return view
+
+
+def callchain(buffer: Any, sample: CData) -> CData:
+    """Return the callchain as a ``uint64_t[]`` view of *buffer*; ``PERF_CONTEXT_*`` markers are among the addresses."""
+    return ffi.from_buffer("uint64_t[]", _bytes_of(buffer, sample.callchain_offset, 8 * sample.callchain_count))
+
+
+def raw(buffer: Any, sample: CData) -> memoryview:
+    """Return the raw data as a view of *buffer*, the kernel's padding included; of a tracepoint, its fields."""
+    return _bytes_of(buffer, sample.raw_offset, sample.raw_count)
+
+
+def branches(buffer: Any, sample: CData) -> CData:
+    """Return the branch stack, newest first, as a ``struct perf_branch_entry[]`` view of *buffer*."""
+    size = ffi.sizeof("struct perf_branch_entry") * sample.branch_count
+    return ffi.from_buffer("struct perf_branch_entry[]", _bytes_of(buffer, sample.branch_offset, size))
+
+
+def user_regs(buffer: Any, sample: CData) -> CData:
+    """Return the user registers of ``attr.sample_regs_user``, lowest bit first, as a ``uint64_t[]`` view of *buffer*.
+
+    Empty where ``sample.user_regs_abi`` is ``PERF_SAMPLE_REGS_ABI_NONE``, as in a kernel thread.
+    """
+    return ffi.from_buffer("uint64_t[]", _bytes_of(buffer, sample.user_regs_offset, 8 * sample.user_regs_count))
+
+
+def intr_regs(buffer: Any, sample: CData) -> CData:
+    """Return the registers of ``attr.sample_regs_intr`` at the interrupt, as :func:`user_regs`."""
+    return ffi.from_buffer("uint64_t[]", _bytes_of(buffer, sample.intr_regs_offset, 8 * sample.intr_regs_count))
+
+
+def user_stack(buffer: Any, sample: CData) -> memoryview:
+    """Return the part of the user stack that the kernel could copy, from the stack pointer up, as a view of *buffer*."""
+    return _bytes_of(buffer, sample.user_stack_offset, sample.user_stack_count)
+
+
+def aux(buffer: Any, sample: CData) -> memoryview:
+    """Return the AUX data of the sample as a view of *buffer*."""
+    return _bytes_of(buffer, sample.aux_offset, sample.aux_count)
+
+
+def counts(buffer: Any, sample: CData) -> list[CData]:
+    """Return the counts that ``PERF_SAMPLE_READ`` put into the sample, one per group member, as ``counters.read`` does."""
+    read_format = sample.read_format
+    words = sample.read_count * (1 + (read_format & (lib.PERF_FORMAT_ID | lib.PERF_FORMAT_LOST)).bit_count())
+    times = lib.PERF_FORMAT_TOTAL_TIME_ENABLED | lib.PERF_FORMAT_TOTAL_TIME_RUNNING | lib.PERF_FORMAT_GROUP
+    words += (read_format & times).bit_count()
+    base = ffi.from_buffer(_bytes_of(buffer, sample.read_offset, 8 * words))
+    found = ffi.new("struct perf_counts[]", sample.read_count)
+    if sample.read_count and lib.counters_parse(base, len(base), read_format, found, len(found)) < 0:
+        raise ValueError("the sample is not of this buffer")
+    return [ffi.new("struct perf_counts *", found[i]) for i in range(len(found))]
+
+
+def to_numpy(samples: Samples | CData) -> numpy.ndarray[Any, Any]:
+    """Return the samples as a structured NumPy array of the same memory, which it keeps alive."""
+    import numpy as np
+
+    cdata = samples.cdata if isinstance(samples, Samples) else samples
+    return np.frombuffer(ffi.buffer(cdata), dtype(ffi.typeof(cdata).item))
+
+
+def dtype(ctype: Any) -> numpy.dtype[Any]:
+    """Return the NumPy dtype of a struct, given as a ctype or its name: its fields by name, at C's offsets.
+
+    Bitfields come as the whole word, ``flags``, unless a field of a union names it. Flexible arrays are left out.
+    """
+    import numpy as np
+
+    kind = ffi.typeof(ctype) if isinstance(ctype, str) else ctype
+    names, formats, offsets = [], [], []
+    words: dict[int, Any] = {}
+    for field, info in kind.fields:
+        if info.bitsize >= 0:
+            words.setdefault(info.offset, info.type)
+        elif info.type.kind != "array" or info.type.length is not None:
+            names.append(field)
+            formats.append(_format(info.type))
+            offsets.append(info.offset)
+    for offset, word in words.items():
+        if offset not in offsets:
+            names.append("flags")
+            formats.append(_format(word))
+            offsets.append(offset)
+    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": ffi.sizeof(kind)})
+
+
+def _format(kind: Any) -> Any:
+    """Return what NumPy calls a C type."""
+    if kind.kind == "array":
+        return (_format(kind.item), (kind.length,))
+    if kind.kind in ("struct", "union"):
+        return dtype(kind)
+    signed = kind.kind == "primitive" and int(ffi.cast(kind, -1)) < 0
+    return f"{'i' if signed else 'u'}{ffi.sizeof(kind)}"
