@@ -4,6 +4,9 @@
 #include <limits.h>
 #include <string.h>
 
+/* In the loop over samples: inlined, the record's size stays in a register and no division is left of skip(). */
+#define INLINE static inline __attribute__((always_inline))
+
 /* What is left of a record. A read beyond it sets `bad` and gives 0, so that bounds are checked in one place. */
 struct cursor {
     const char *base;
@@ -18,12 +21,12 @@ static int failed(int error)
     return -1;
 }
 
-static size_t left(const struct cursor *c)
+INLINE size_t left(const struct cursor *c)
 {
     return c->end - c->at;
 }
 
-static uint64_t take(struct cursor *c)
+INLINE uint64_t take(struct cursor *c)
 {
     uint64_t value;
 
@@ -36,22 +39,8 @@ static uint64_t take(struct cursor *c)
     return value;
 }
 
-static void take_pair(struct cursor *c, uint32_t *first, uint32_t *second)
-{
-    uint32_t pair[2] = {0, 0};
-
-    if (left(c) < sizeof pair) {
-        c->bad = 1;
-        return;
-    }
-    memcpy(pair, c->base + c->at, sizeof pair);
-    c->at += sizeof pair;
-    *first = pair[0];
-    *second = pair[1];
-}
-
 /* Pass over `count` elements; give where the first is. Offsets fit 32 bits: records_parse takes no larger buffer. */
-static uint32_t skip(struct cursor *c, uint64_t count, size_t element)
+INLINE uint32_t skip(struct cursor *c, uint64_t count, size_t element)
 {
     const size_t at = c->at;
 
@@ -127,13 +116,16 @@ static int is_sound(const char *record, const struct perf_event_header *header)
 }
 
 /* Read the header at `offset`; 1, or 0 at the end, or -1. */
-static int next_header(const char *buffer, size_t size, size_t offset, struct perf_event_header *header)
+INLINE int next_header(const char *buffer, size_t size, size_t offset, struct perf_event_header *header)
 {
     if (offset == size)
         return 0;
     if (offset > size || size - offset < sizeof *header)
         return failed(EBADMSG);
-    memcpy(header, buffer + offset, sizeof *header);
+    /* Field by field: as a whole it would go over the stack. */
+    memcpy(&header->type, buffer + offset, sizeof header->type);
+    memcpy(&header->misc, buffer + offset + offsetof(struct perf_event_header, misc), sizeof header->misc);
+    memcpy(&header->size, buffer + offset + offsetof(struct perf_event_header, size), sizeof header->size);
     if (header->size < sizeof *header || header->size % 8 || header->size > size - offset)
         return failed(EBADMSG);
     return 1;
@@ -233,39 +225,11 @@ static void take_stack(struct cursor *c, struct perf_sample *out)
     out->user_stack_count = (uint32_t)filled;
 }
 
-/* Decode in the order of the kernel's perf_output_sample. Whether all of the record was used is the caller's to see. */
-static void take_sample(struct cursor *c, const struct perf_event_attr *attr, int hw_idx, struct perf_sample *out)
+/* The fields from RAW on, which few events ask for. */
+static void take_rest(struct cursor *c, const struct perf_event_attr *attr, int hw_idx, struct perf_sample *out)
 {
     const uint64_t type = attr->sample_type;
-    uint32_t reserved;
 
-    if (type & PERF_SAMPLE_IDENTIFIER)
-        out->id = take(c);
-    if (type & PERF_SAMPLE_IP)
-        out->ip = take(c);
-    if (type & PERF_SAMPLE_TID)
-        take_pair(c, &out->pid, &out->tid);
-    if (type & PERF_SAMPLE_TIME)
-        out->time = take(c);
-    if (type & PERF_SAMPLE_ADDR)
-        out->addr = take(c);
-    if (type & PERF_SAMPLE_ID)
-        out->id = take(c);
-    if (type & PERF_SAMPLE_STREAM_ID)
-        out->stream_id = take(c);
-    if (type & PERF_SAMPLE_CPU)
-        take_pair(c, &out->cpu, &reserved);
-    if (type & PERF_SAMPLE_PERIOD)
-        out->period = take(c);
-    if (type & PERF_SAMPLE_READ)
-        take_read(c, attr, out);
-    if (type & PERF_SAMPLE_CALLCHAIN) {
-        const uint64_t nr = take(c);
-        out->callchain_offset = skip(c, nr, sizeof(uint64_t));
-        out->callchain_count = (uint32_t)nr;
-    }
-    if (type < PERF_SAMPLE_RAW)
-        return;
     if (type & PERF_SAMPLE_RAW)
         take_raw(c, out);
     if (type & PERF_SAMPLE_BRANCH_STACK)
@@ -298,27 +262,88 @@ static void take_sample(struct cursor *c, const struct perf_event_attr *attr, in
     }
 }
 
+/* Words whose length the caller has checked. */
+static uint64_t word(const char **at)
+{
+    uint64_t value;
+
+    memcpy(&value, *at, sizeof value);
+    *at += sizeof value;
+    return value;
+}
+
+/* Two 32-bit values, the first at the lower address. */
+static void pair(const char **at, uint32_t *first, uint32_t *second)
+{
+    memcpy(first, *at, sizeof *first);
+    memcpy(second, *at + sizeof *first, sizeof *second);
+    *at += 2 * sizeof *first;
+}
+
+static size_t words(uint64_t type, uint64_t of)
+{
+    return (size_t)__builtin_popcountll(type & of);
+}
+
+/* Decode buffer[begin .. end) in the order of the kernel's perf_output_sample, `fixed` being the size of what comes
+ * before READ. Returns 0 if that does not use the record up exactly. */
+static int take_sample(const char *buffer, size_t begin, size_t end, const struct perf_event_attr *attr, size_t fixed,
+                       int hw_idx, struct perf_sample *out)
+{
+    const uint64_t type = attr->sample_type;
+    const char *at = buffer + begin;
+    struct cursor c = {buffer, begin + fixed, end, 0};
+    uint32_t reserved;
+
+    if (end - begin < fixed)
+        return 0;
+    if (type & PERF_SAMPLE_IDENTIFIER)
+        out->id = word(&at);
+    if (type & PERF_SAMPLE_IP)
+        out->ip = word(&at);
+    if (type & PERF_SAMPLE_TID)
+        pair(&at, &out->pid, &out->tid);
+    if (type & PERF_SAMPLE_TIME)
+        out->time = word(&at);
+    if (type & PERF_SAMPLE_ADDR)
+        out->addr = word(&at);
+    if (type & PERF_SAMPLE_ID)
+        out->id = word(&at);
+    if (type & PERF_SAMPLE_STREAM_ID)
+        out->stream_id = word(&at);
+    if (type & PERF_SAMPLE_CPU)
+        pair(&at, &out->cpu, &reserved);
+    if (type & PERF_SAMPLE_PERIOD)
+        out->period = word(&at);
+    if (type & PERF_SAMPLE_READ)
+        take_read(&c, attr, out);
+    if (type & PERF_SAMPLE_CALLCHAIN) {
+        const uint64_t nr = take(&c);
+        out->callchain_offset = skip(&c, nr, sizeof(uint64_t));
+        out->callchain_count = (uint32_t)nr;
+    }
+    if (type >= PERF_SAMPLE_RAW)
+        take_rest(&c, attr, hw_idx, out);
+    return !c.bad && c.at == c.end;
+}
+
+#define BEFORE_ID (PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_ADDR)
+#define BEHIND_ID (PERF_SAMPLE_STREAM_ID | PERF_SAMPLE_CPU)
+#define ANY_ID (PERF_SAMPLE_ID | PERF_SAMPLE_IDENTIFIER)
+#define BEFORE_READ (BEFORE_ID | BEHIND_ID | ANY_ID | PERF_SAMPLE_PERIOD)
+#define TRAILER (PERF_SAMPLE_TID | PERF_SAMPLE_TIME | BEHIND_ID | ANY_ID)
+
 /* Where the id is: from the record's begin in a sample, from its end in a trailer; 0 if it has none. */
 static size_t id_in_sample(uint64_t type)
 {
-    const uint64_t before = PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_ADDR;
-    const size_t words = type & PERF_SAMPLE_IDENTIFIER ? 0 : (size_t)__builtin_popcountll(type & before);
-
-    return type & (PERF_SAMPLE_IDENTIFIER | PERF_SAMPLE_ID) ? sizeof(struct perf_event_header) + 8 * words : 0;
+    const size_t before = type & PERF_SAMPLE_IDENTIFIER ? 0 : words(type, BEFORE_ID);
+    return type & ANY_ID ? sizeof(struct perf_event_header) + 8 * before : 0;
 }
 
 static size_t id_in_trailer(uint64_t type)
 {
-    const uint64_t behind = PERF_SAMPLE_STREAM_ID | PERF_SAMPLE_CPU;
-    const size_t words = type & PERF_SAMPLE_IDENTIFIER ? 0 : (size_t)__builtin_popcountll(type & behind);
-
-    return type & (PERF_SAMPLE_IDENTIFIER | PERF_SAMPLE_ID) ? 8 * (words + 1) : 0;
-}
-
-static size_t trailer_size(uint64_t type)
-{
-    return 8 * (size_t)__builtin_popcountll(type & (PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_ID |
-                                                    PERF_SAMPLE_STREAM_ID | PERF_SAMPLE_CPU | PERF_SAMPLE_IDENTIFIER));
+    const size_t behind = type & PERF_SAMPLE_IDENTIFIER ? 0 : words(type, BEHIND_ID);
+    return type & ANY_ID ? 8 * (behind + 1) : 0;
 }
 
 /* A lone event without an id stands for all records. */
@@ -339,7 +364,7 @@ static int ids_agree(const struct records_event *events, size_t n, size_t (*plac
     return 0;
 }
 
-static const struct records_event *find(const struct records_event *events, size_t n, const char *id_at)
+static const struct perf_event_attr *find(const struct records_event *events, size_t n, const char *id_at)
 {
     uint64_t id;
 
@@ -347,7 +372,7 @@ static const struct records_event *find(const struct records_event *events, size
     while (n > 0) {
         const size_t half = n / 2;
         if (events[half].id == id)
-            return &events[half];
+            return events[half].attr;
         if (events[half].id < id) {
             events += half + 1;
             n -= half + 1;
@@ -355,37 +380,37 @@ static const struct records_event *find(const struct records_event *events, size
             n = half;
         }
     }
+    errno = ENOENT;
     return NULL;
+}
+
+/* memset by the cache line: gcc makes one of the whole struct a rep stos, which takes longer than all the rest. */
+static void clear(struct perf_sample *out)
+{
+    enum { LINE = 64, LINES = sizeof *out / LINE };
+
+    for (size_t line = 0; line < LINES; line++)
+        memset((char *)out + line * LINE, 0, LINE);
+    memset((char *)out + LINES * LINE, 0, sizeof *out % LINE);
 }
 
 /* Decode the sample at `offset`; 0, or -1. */
 static int parse_one(const char *buffer, size_t offset, const struct perf_event_header *header,
-                     const struct records_event *events, size_t n_events, size_t id_place, struct perf_sample *out)
+                     const struct perf_event_attr *attr, size_t fixed, struct perf_sample *out)
 {
-    struct cursor c = {buffer, offset + sizeof *header, offset + header->size, 0};
+    const size_t begin = offset + sizeof *header, end = offset + header->size;
 
-    if (by_id(events, n_events)) {
-        if (header->size < id_place + sizeof(uint64_t))
-            return failed(EBADMSG);
-        events = find(events, n_events, buffer + offset + id_place);
-        if (!events)
-            return failed(ENOENT);
-    }
-    memset(out, 0, sizeof *out);
+    clear(out);
     out->offset = (uint32_t)offset;
     out->size = header->size;
     out->misc = header->misc;
-    take_sample(&c, events->attr, 1, out);
-    if (!c.bad && c.at == c.end)
+    if (take_sample(buffer, begin, end, attr, fixed, 1, out))
         return 0;
     /* Where the CPU gave no branch stack at all, the kernel leaves hw_idx out too: the record's length tells. */
-    if (events->attr->sample_type & PERF_SAMPLE_BRANCH_STACK && out->branch_count == 0) {
-        c = (struct cursor){buffer, offset + sizeof *header, offset + header->size, 0};
-        out->branch_hw_idx = 0;
-        take_sample(&c, events->attr, 0, out);
-        if (!c.bad && c.at == c.end)
-            return 0;
-    }
+    out->branch_hw_idx = 0;
+    if (attr->sample_type & PERF_SAMPLE_BRANCH_STACK && out->branch_count == 0 &&
+        take_sample(buffer, begin, end, attr, fixed, 0, out))
+        return 0;
     return failed(EBADMSG);
 }
 
@@ -393,20 +418,31 @@ long records_parse(const void *buffer, size_t size, const struct records_event *
                    struct perf_sample *out, size_t n, size_t *consumed, size_t *done)
 {
     struct perf_event_header header;
-    size_t offset = 0, filled = 0, id_place;
+    const struct perf_event_attr *attr, *planned;
+    size_t offset = 0, filled = 0, id_place, fixed;
     int found;
 
     *consumed = *done = 0;
     if (ids_agree(events, n_events, id_in_sample) < 0)
         return -1;
-    id_place = id_in_sample(events->attr->sample_type);
     if (size > UINT32_MAX)
         return failed(EINVAL);
+    attr = planned = events->attr;
+    fixed = 8 * words(attr->sample_type, BEFORE_READ);
+    id_place = by_id(events, n_events) ? id_in_sample(attr->sample_type) : 0;
     while ((found = next_header(buffer, size, offset, &header)) > 0) {
         if (header.type == PERF_RECORD_SAMPLE) {
             if (filled == n)
                 break;
-            if (parse_one(buffer, offset, &header, events, n_events, id_place, out + filled) < 0) {
+            if (id_place) {
+                attr = header.size < id_place + 8 ? (failed(EBADMSG), NULL)
+                                                  : find(events, n_events, (const char *)buffer + offset + id_place);
+                if (attr && attr != planned) {
+                    planned = attr;
+                    fixed = 8 * words(attr->sample_type, BEFORE_READ);
+                }
+            }
+            if (!attr || parse_one(buffer, offset, &header, attr, fixed, out + filled) < 0) {
                 found = -1;
                 break;
             }
@@ -423,41 +459,41 @@ int records_sample_id(const void *buffer, size_t size, const struct records_even
                       struct perf_sample *out)
 {
     struct perf_event_header header;
-    struct cursor c = {buffer, 0, 0, 0};
-    uint64_t type, ids;
+    const struct perf_event_attr *attr;
+    const char *end, *at;
+    uint64_t type;
     uint32_t reserved;
-    size_t trailer;
+    size_t id_place;
 
-    if (ids_agree(events, n_events, id_in_trailer) < 0 || next_header(buffer, size, 0, &header) < 0)
+    if (ids_agree(events, n_events, id_in_trailer) < 0)
         return -1;
-    if (size == 0)
+    if (next_header(buffer, size, 0, &header) <= 0)
         return failed(EBADMSG);
-    if (by_id(events, n_events)) {
-        const size_t place = id_in_trailer(events->attr->sample_type);
-        if (header.size < sizeof header + place)
-            return failed(EBADMSG);
-        events = find(events, n_events, (const char *)buffer + header.size - place);
-        if (!events)
-            return failed(ENOENT);
-    }
-    type = events->attr->sample_type;
-    trailer = trailer_size(type);
-    if (trailer > header.size - sizeof header)
+    attr = events->attr;
+    id_place = by_id(events, n_events) ? id_in_trailer(attr->sample_type) : 0;
+    if (header.size < sizeof header + id_place)
         return failed(EBADMSG);
-    c.at = header.size - trailer;
-    c.end = header.size;
-    memset(out, 0, sizeof *out);
+    end = (const char *)buffer + header.size;
+    if (id_place && !(attr = find(events, n_events, end - id_place)))
+        return -1;
+    type = attr->sample_type;
+    if (header.size < sizeof header + 8 * words(type, TRAILER))
+        return failed(EBADMSG);
+    at = end - 8 * words(type, TRAILER);
+    clear(out);
     out->size = header.size;
     out->misc = header.misc;
     if (type & PERF_SAMPLE_TID)
-        take_pair(&c, &out->pid, &out->tid);
+        pair(&at, &out->pid, &out->tid);
     if (type & PERF_SAMPLE_TIME)
-        out->time = take(&c);
-    ids = type & PERF_SAMPLE_ID ? take(&c) : 0;
+        out->time = word(&at);
+    if (type & PERF_SAMPLE_ID)
+        out->id = word(&at);
     if (type & PERF_SAMPLE_STREAM_ID)
-        out->stream_id = take(&c);
+        out->stream_id = word(&at);
     if (type & PERF_SAMPLE_CPU)
-        take_pair(&c, &out->cpu, &reserved);
-    out->id = type & PERF_SAMPLE_IDENTIFIER ? take(&c) : ids;
+        pair(&at, &out->cpu, &reserved);
+    if (type & PERF_SAMPLE_IDENTIFIER)
+        out->id = word(&at);
     return 0;
 }
