@@ -25,12 +25,30 @@ int counters_parse(const void *data, size_t size, uint64_t read_format, struct p
 int counters_read(int fd, uint64_t read_format, struct perf_counts *out, size_t n);
 
 /* Read `nfds` events or groups one after the other. Returns how many elements were filled. On failure -1, with the
- * index of the file in `*failed`: ENODATA for an end of file, ENOBUFS if `n` elements do not hold all. */
+ * index of the file in `*failed_at`: ENODATA for an end of file, ENOBUFS if `n` elements do not hold all. */
 long counters_read_many(const int *fds, size_t nfds, uint64_t read_format, struct perf_counts *out, size_t n,
-                        size_t *failed);
+                        size_t *failed_at);
 
 /* value * time_enabled / time_running, exact: low word, high word. Returns 0 if nothing was measured. */
 int counters_scale(const struct perf_counts *counts, uint64_t scaled[2]);
+
+/* What the seqlock loop of the mmap page collects: fields of the page, and the two clocks. */
+struct perf_user_read {
+    uint64_t time_enabled, time_running;
+    uint64_t time_offset, time_cycles, time_mask;
+    uint64_t pmc, cycles;
+    int64_t offset;
+    uint32_t index, time_mult;
+    uint16_t pmc_width, time_shift;
+    uint8_t cap_user_time, cap_user_time_short;
+};
+
+/* Read an event of the calling thread without the kernel. Returns 1, or 0 where the kernel or the architecture has no
+ * user-space read of it. */
+int counters_read_user(const struct perf_event_mmap_page *page, struct perf_counts *out);
+
+/* The arithmetic of it, apart from the instructions. */
+void counters_from_user(const struct perf_user_read *in, struct perf_counts *out);
 
 #ifdef __cplusplus
 }

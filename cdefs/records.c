@@ -1,8 +1,10 @@
+#define _GNU_SOURCE
 #include "records.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* In the loop over samples: inlined, the record's size stays in a register and no division is left of skip(). */
 #define INLINE static inline __attribute__((always_inline))
@@ -412,6 +414,16 @@ static int parse_one(const char *buffer, size_t offset, const struct perf_event_
         take_sample(buffer, begin, end, attr, fixed, 0, out))
         return 0;
     return failed(EBADMSG);
+}
+
+void records_prepare(struct perf_sample *out, size_t n)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t begin = ((uintptr_t)out + page - 1) & ~(page - 1), end = ((uintptr_t)out + n * sizeof *out) & ~(page - 1);
+    const size_t large = 4 * 1024 * 1024;
+
+    if (n * sizeof *out >= large)
+        madvise((void *)begin, end - begin, MADV_HUGEPAGE);
 }
 
 long records_parse(const void *buffer, size_t size, const struct records_event *events, size_t n_events,

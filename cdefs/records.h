@@ -169,6 +169,10 @@ long records_next(const void *buffer, size_t size, size_t offset);
 /* How many samples there are in the buffer, or before the first record that none can be. */
 size_t records_count(const void *buffer, size_t size);
 
+/* Ask for huge pages behind a large array that is about to be filled: faulting it in by small ones costs more than all
+ * the decoding. */
+void records_prepare(struct perf_sample *out, size_t n);
+
 /* Decode the samples of the buffer, at most `n`, and pass over other records. Returns how many; `*consumed` is where it
  * stopped: the buffer's end, or the sample that found no room. Or else -1, with `out[0 .. *done)` and all before
  * `*consumed` good: EBADMSG, the record there is corrupt or not of this attr; ENOENT, the sample there has an id that

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 _COUNTS = ffi.typeof("struct perf_counts *")
 _COUNTS_ARRAY = ffi.typeof("struct perf_counts[]")
+_SIZE = ffi.typeof("size_t *")
+_WORDS = ffi.typeof("uint64_t[2]")
 _new = ffi.new
 _read = lib.counters_read
-_GROUP = lib.PERF_FORMAT_GROUP
+_read_many = lib.counters_read_many
 
 
 def read(fd: int, read_format: int = 0) -> list[CData]:
@@ -63,8 +65,8 @@ def read_into(fds: Sequence[int] | CData, read_format: int, out: CData) -> int:
     """
     if not isinstance(fds, (list, tuple, ffi.CData)):
         fds = list(fds)
-    failed = _new("size_t *")
-    filled = lib.counters_read_many(fds, len(fds), read_format, out, len(out), failed)
+    failed = _new(_SIZE)
+    filled = _read_many(fds, len(fds), read_format, out, len(out), failed)
     if filled < 0:
         if ffi.errno == ENOBUFS:
             raise BufferError(f"{len(out)} elements are too few for the counts of {len(fds)} files")
@@ -78,10 +80,23 @@ def scaled(counts: CData) -> int | None:
     Exact: the product has 128 bits. The value itself where the format has no times; None where the event was enabled and
     never ran, so that nothing is known.
     """
-    words = _new("uint64_t[2]")
+    words = _new(_WORDS)
     if not lib.counters_scale(counts, words):
         return None
     return int(words[1] << 64 | words[0])
+
+
+def read_user(page: CData, out: CData | None = None) -> CData | None:
+    """Read an event of the calling thread without a system call, from its mapped control page.
+
+    Returns *out*, a ``struct perf_counts *`` (a new one unless given) with ``value`` and both times; None where the kernel
+    or the architecture allows no such read: then read the file. The event must be one of this thread (pid 0, cpu -1).
+    On x86 by ``rdpmc``, on arm64 (``kernel.perf_user_access``) by the PMU's registers, on riscv64 by its CSRs.
+
+    Source: perf_event_open(2), ``struct perf_event_mmap_page``; the kernel's ``perf_event_update_userpage``.
+    """
+    counts = _new(_COUNTS) if out is None else out
+    return counts if lib.counters_read_user(page, counts) else None
 
 
 def _failed(nr: int, fd: int, read_format: int) -> NoReturn:

@@ -169,9 +169,11 @@ def parse(buffer: Any, attr: CData | Mapping[int, CData]) -> Samples:
     """Decode every sample of *buffer*; errors as for :func:`parse_into`."""
     base = ffi.from_buffer(buffer)
     n = lib.records_count(base, len(base))
-    memory = memoryview(ffi.buffer(_new_uncleared(_SAMPLES, n)))
+    samples = _new_uncleared(_SAMPLES, n)
+    lib.records_prepare(samples, n)
+    memory = memoryview(ffi.buffer(samples))
     try:
-        _parse(base, attr, ffi.from_buffer(_SAMPLES, memory))
+        _parse(base, attr, samples)
     except CorruptRecord as error:
         error.samples = Samples(memory[: error.n_samples * _SAMPLE_SIZE])
         raise
