@@ -140,7 +140,12 @@ def calls(c: Any, c_ffi: Any, rounds: int) -> Iterator[Row]:
         for _ in range(n):
             counters.read(fd, TIMES)
 
-    yield Row("counters.read of one fd", "os.read + struct.unpack", *paired(timed(os_read, n), timed(read_one, n), rounds), 1.9)
+    yield Row(
+        "counters.read of one fd",
+        "os.read + struct.unpack",
+        *paired(timed(os_read, n), timed(read_one, n), rounds),
+        1.9,
+    )
     for fd in fds:
         os.close(fd)
 
@@ -234,7 +239,10 @@ def rings(c: Any, c_ffi: Any, rounds: int) -> Iterator[Row]:
         return perf_counter_ns() - begin
 
     yield Row(
-        f"ring.read_into, {size / 2**20:.1f} MiB", "memcpy", *paired(lambda: c.copy(target, source, size), drain, rounds), 1.5
+        f"ring.read_into, {size / 2**20:.1f} MiB",
+        "memcpy",
+        *paired(lambda: c.copy(target, source, size), drain, rounds),
+        1.5,
     )
     n = len(records.parse(buffer, attr))
     yield Row(
@@ -348,7 +356,9 @@ def decoding(c: Any, c_ffi: Any, rounds: int) -> Iterator[Row]:
         if loop(part) != 5000:
             raise AssertionError(what)
         peer = timed(lambda loop=loop: loop(part), 5000)  # type: ignore[misc]
-        yield Row("records.parse, callchain of 8, each", f"a {what} loop", *paired(peer, parse, max(5, rounds // 4)), reach)
+        yield Row(
+            "records.parse, callchain of 8, each", f"a {what} loop", *paired(peer, parse, max(5, rounds // 4)), reach
+        )
     if kernel := kernels_module_ns():
         ns = statistics.median(parse() for _ in range(rounds))
         yield Row("records.parse, callchain of 8, each", "the kernel's perf module", ns, kernel, ns / kernel, 1 / 20)
@@ -361,10 +371,15 @@ def hardware_peer(rounds: int) -> Iterator[Row]:
 
         measure = Measure([Hardware.INSTRUCTIONS])
         measure.enable()
-        fd = perf_event_open(perf_event_attr(type=b.PERF_TYPE_HARDWARE, config=b.PERF_COUNT_HW_INSTRUCTIONS, exclude_kernel=1))
+        fd = perf_event_open(
+            perf_event_attr(type=b.PERF_TYPE_HARDWARE, config=b.PERF_COUNT_HW_INSTRUCTIONS, exclude_kernel=1)
+        )
     except (ImportError, OSError):
         return
-    peer, ours = timed(lambda: [measure.read() for _ in range(500)], 500), timed(lambda: [counters.read(fd) for _ in range(500)], 500)
+    peer, ours = (
+        timed(lambda: [measure.read() for _ in range(500)], 500),
+        timed(lambda: [counters.read(fd) for _ in range(500)], 500),
+    )
     yield Row("counters.read of one fd", "py-perf-event", *paired(peer, ours, rounds))
     os.close(fd)
 

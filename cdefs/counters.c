@@ -151,8 +151,6 @@ int counters_scale(const struct perf_counts *counts, uint64_t scaled[2])
     return 1;
 }
 
-/* --- Reading in user space ----------------------------------------------------------------------------------------- */
-
 #if defined(__x86_64__) || defined(__i386__)
 
 enum { HAS_USER_READ = 1 };

@@ -54,8 +54,6 @@ INLINE uint32_t skip(struct cursor *c, uint64_t count, size_t element)
     return (uint32_t)at;
 }
 
-/* --- Any record ---------------------------------------------------------------------------------------------------- */
-
 static const unsigned char body_size[PERF_RECORD_MAX] = {
 #define BODY(TYPE, name) [PERF_RECORD_##TYPE] = sizeof(struct perf_record_##name)
     BODY(MMAP, mmap),
@@ -152,8 +150,6 @@ size_t records_count(const void *buffer, size_t size)
         n += header.type == PERF_RECORD_SAMPLE;
     return n;
 }
-
-/* --- Samples ------------------------------------------------------------------------------------------------------- */
 
 static void take_read(struct cursor *c, const struct perf_event_attr *attr, struct perf_sample *out)
 {

@@ -80,8 +80,9 @@ def scaled(counts: CData) -> int | None:
     Exact: the product has 128 bits. The value itself where the format has no times; None where the event was enabled and
     never ran, so that nothing is known.
     """
+    pointer = counts if ffi.typeof(counts) is _COUNTS else ffi.addressof(counts)  # an element of an array
     words = _new(_WORDS)
-    if not lib.counters_scale(counts, words):
+    if not lib.counters_scale(pointer, words):
         return None
     return int(words[1] << 64 | words[0])
 
@@ -101,7 +102,9 @@ def read_user(page: CData, out: CData | None = None) -> CData | None:
 
 def _failed(nr: int, fd: int, read_format: int) -> NoReturn:
     if nr == 0:
-        raise EOFError(f"read of event {fd}: end of file. A pinned event could not be kept on its PMU and counts no more")
+        raise EOFError(
+            f"read of event {fd}: end of file. A pinned event could not be kept on its PMU and counts no more"
+        )
     if ffi.errno == EBADMSG:
         raise ValueError(f"read_format {read_format:#x} does not describe what was read from event {fd}")
     errors.refused(f"read of event {fd}")

@@ -140,7 +140,9 @@ def _stopped(offset: int, n_samples: int) -> NoReturn:
         raise CorruptRecord(offset, n_samples)
     if ffi.errno == ENOENT:
         raise ValueError(f"the record at offset {offset} has an id that is none of the given events'")
-    raise ValueError("the attrs have their ids at different places (give all PERF_SAMPLE_IDENTIFIER), or the buffer is beyond 4 GiB")
+    raise ValueError(
+        "the attrs have their ids at different places (give all PERF_SAMPLE_IDENTIFIER), or the buffer is beyond 4 GiB"
+    )
 
 
 def parse_into(buffer: Any, attr: CData | Mapping[int, CData], out: CData) -> tuple[int, int]:

@@ -59,7 +59,7 @@ def stop(where: object, what: str) -> NoReturn:
     raise Untranslatable(f"{where}: {what}")
 
 
-# --- Constant expressions: C's types matter, since `~0U` and `~0ULL` differ ---------------------------------------------
+
 
 
 class Number(NamedTuple):
@@ -140,7 +140,7 @@ def fold(node: c_ast.Node, known: dict[str, Number], where: object) -> Number:
     stop(where, f"an expression with {type(node).__name__} {getattr(node, 'op', '')}".rstrip())
 
 
-# --- Reading ------------------------------------------------------------------------------------------------------------
+
 
 
 @dataclass
@@ -173,7 +173,16 @@ def preprocess(include_dir: Path, header: str, order: str) -> Iterator[str | Mac
             path = Path(stubs, name)
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
-        command = [*shlex.split(os.environ.get("CC", "cc")), "-E", "-dD", "-undef", "-nostdinc", "-x", "c", f"-D{order}"]
+        command = [
+            *shlex.split(os.environ.get("CC", "cc")),
+            "-E",
+            "-dD",
+            "-undef",
+            "-nostdinc",
+            "-x",
+            "c",
+            f"-D{order}",
+        ]
         result = subprocess.run(
             [*command, "-I", stubs, "-I", str(include_dir), str(include_dir / header)],
             capture_output=True,
@@ -247,7 +256,11 @@ def flush_marker(chunk: list[str], macro: Macro) -> None:
 def define(found: Header, macro: Macro) -> None:
     where = f"{macro.where}: macro {macro.name}"
     if macro.parameters is not None:
-        if (macro.name, macro.parameters.replace(" ", ""), macro.body.replace(" ", "")) != ("PERF_MEM_S", "(a,s)", PASTE):
+        if (macro.name, macro.parameters.replace(" ", ""), macro.body.replace(" ", "")) != (
+            "PERF_MEM_S",
+            "(a,s)",
+            PASTE,
+        ):
             stop(where, "a function-like macro that is not the known PERF_MEM_S(a, s)")
         found.functions.append(macro.name)
         found.items.append(("function", macro.name))
@@ -329,7 +342,7 @@ def members(found: Header, shape: c_ast.Struct | c_ast.Union) -> tuple[list[str]
     return [line for _, lines in groups for line in lines], names
 
 
-# --- Writing ------------------------------------------------------------------------------------------------------------
+
 
 
 def banner(version: str, source: str, comment: str) -> str:
@@ -339,7 +352,9 @@ def banner(version: str, source: str, comment: str) -> str:
 def wrap(items: list[str]) -> list[str]:
     """Lay items out in lines of at most 112 columns, none of them broken."""
     text = " ".join(item.replace(" ", "\0") for item in items)
-    return [line.replace("\0", " ") for line in textwrap.wrap(text, 112, break_long_words=False, break_on_hyphens=False)]
+    return [
+        line.replace("\0", " ") for line in textwrap.wrap(text, 112, break_long_words=False, break_on_hyphens=False)
+    ]
 
 
 def by_order(little: list[str], big: list[str]) -> list[str]:
