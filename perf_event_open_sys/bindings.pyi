@@ -80,11 +80,12 @@ def perf_mem_data_src(
     mem_hops: int = ..., mem_region: int = ..., mem_rsvd: int = ...,
 ) -> perf_mem_data_src_p: ...
 class perf_branch_entry_p(CData):
-    from: int; to: int; mispred: int; predicted: int; in_tx: int; abort: int; cycles: int; type: int; spec: int;
-    new_type: int; priv: int; reserved: int;
+    to: int; mispred: int; predicted: int; in_tx: int; abort: int; cycles: int; type: int; spec: int; new_type: int;
+    priv: int; reserved: int;
 def perf_branch_entry(
-    *, from: int = ..., to: int = ..., mispred: int = ..., predicted: int = ..., in_tx: int = ..., abort: int = ...,
+    *, to: int = ..., mispred: int = ..., predicted: int = ..., in_tx: int = ..., abort: int = ...,
     cycles: int = ..., type: int = ..., spec: int = ..., new_type: int = ..., priv: int = ..., reserved: int = ...,
+    **fields: int,
 ) -> perf_branch_entry_p: ...
 class perf_sample_weight_p(CData):
     full: int; var1_dw: int; var2_w: int; var3_w: int;

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import keyword
 import os
 import re
 import shlex
@@ -416,10 +417,17 @@ def stub_text(headers: list[Header], version: str) -> list[str]:
     for header in headers:
         lines += [f"def {name}(a: str, s: str) -> int: ..." for name in header.functions]
         for tag, fields in header.fields.items():
-            public = [(name, python_type(ctype)) for name, ctype in fields if not name.startswith("__")]
+            # A field that is a word of Python (perf_branch_entry's from) goes through getattr() and **{}.
+            public = [
+                (name, python_type(ctype))
+                for name, ctype in fields
+                if not name.startswith("__") and not keyword.iskeyword(name)
+            ]
             flexible = any(ctype.endswith("[]") for _, ctype in fields)
             lines += [f"class {tag}_p(CData):", *indent(wrap([f"{name}: {kind};" for name, kind in public]))]
             arguments = ["*,", *(f"{name}: {kind} = ...," for name, kind in public)]
+            if any(keyword.iskeyword(name) for name, _ in fields):
+                arguments.append("**fields: int,")
             if flexible:
                 arguments = [f"{public[0][0]}: int"]
             lines += [f"def {tag}(", *indent(wrap(arguments)), f") -> {tag}_p: ..."]
