@@ -326,39 +326,43 @@ enum perf_callchain_context {
 #ifdef CFFI_CDEF
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 typedef struct {
-    struct {
-        uint64_t mem_rsvd : 13;
-        uint64_t mem_region : 5;
-        uint64_t mem_hops : 3;
-        uint64_t mem_blk : 3;
-        uint64_t mem_snoopx : 2;
-        uint64_t mem_remote : 1;
-        uint64_t mem_lvl_num : 4;
-        uint64_t mem_dtlb : 7;
-        uint64_t mem_lock : 2;
-        uint64_t mem_snoop : 5;
-        uint64_t mem_lvl : 14;
-        uint64_t mem_op : 5;
+    union {
+        struct {
+            uint64_t mem_rsvd : 13;
+            uint64_t mem_region : 5;
+            uint64_t mem_hops : 3;
+            uint64_t mem_blk : 3;
+            uint64_t mem_snoopx : 2;
+            uint64_t mem_remote : 1;
+            uint64_t mem_lvl_num : 4;
+            uint64_t mem_dtlb : 7;
+            uint64_t mem_lock : 2;
+            uint64_t mem_snoop : 5;
+            uint64_t mem_lvl : 14;
+            uint64_t mem_op : 5;
+        };
+        uint64_t val;
     };
-    uint64_t val;
 } perf_mem_data_src;
 #else
 typedef struct {
-    struct {
-        uint64_t mem_op : 5;
-        uint64_t mem_lvl : 14;
-        uint64_t mem_snoop : 5;
-        uint64_t mem_lock : 2;
-        uint64_t mem_dtlb : 7;
-        uint64_t mem_lvl_num : 4;
-        uint64_t mem_remote : 1;
-        uint64_t mem_snoopx : 2;
-        uint64_t mem_blk : 3;
-        uint64_t mem_hops : 3;
-        uint64_t mem_region : 5;
-        uint64_t mem_rsvd : 13;
+    union {
+        struct {
+            uint64_t mem_op : 5;
+            uint64_t mem_lvl : 14;
+            uint64_t mem_snoop : 5;
+            uint64_t mem_lock : 2;
+            uint64_t mem_dtlb : 7;
+            uint64_t mem_lvl_num : 4;
+            uint64_t mem_remote : 1;
+            uint64_t mem_snoopx : 2;
+            uint64_t mem_blk : 3;
+            uint64_t mem_hops : 3;
+            uint64_t mem_region : 5;
+            uint64_t mem_rsvd : 13;
+        };
+        uint64_t val;
     };
-    uint64_t val;
 } perf_mem_data_src;
 #endif
 #else

@@ -302,9 +302,8 @@ def declare(found: Header, node: c_ast.Node) -> None:
         found.kinds[tag], found.fields[tag] = kind, names
         found.structs[tag] = [f"{kind} {tag} {{", *indent(lines), "};"]
         if kind == "union" and any(" : " in line for line in lines):
-            # cffi's API mode puts all bits of a union at shift 0: to cffi this is a struct around the struct of bits,
-            # and whatever comes after lies where the C compiler says.
-            found.for_cffi[tag] = ["typedef struct {", *indent(lines), f"}} {tag};"]
+            # cffi's API mode puts all bits of an outermost union at shift 0: to cffi this is a struct around it.
+            found.for_cffi[tag] = ["typedef struct {", *indent([f"{kind} {{", *indent(lines), "};"]), f"}} {tag};"]
         found.items.append(("struct", tag))
     else:
         stop(node.coord, f"a declaration that is no enum, struct or union with a body ({type(shape).__name__})")
