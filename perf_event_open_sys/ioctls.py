@@ -59,13 +59,16 @@ def reset(fd: int, flags: int = 0) -> None:
 
 
 def refresh(fd: int, count: int) -> None:
-    """Enable a sampling event for *count* more overflows; the last of them disables it and polls ``POLLHUP``."""
+    """Enable a sampling event for *count* more overflows; the last disables it, and signals ``POLL_HUP`` (``F_SETSIG``)."""
     if lib.ioctl_refresh(fd, count):
         errors.refused("PERF_EVENT_IOC_REFRESH")
 
 
 def period(fd: int, period: int) -> None:
-    """Set the events between two overflows, or, with ``attr.freq``, the overflows per second; effective at once."""
+    """Set the events between two overflows, or, with ``attr.freq``, the overflows per second.
+
+    Effective at once; a software event overflows at once, then after its old period, then by the new one.
+    """
     if lib.ioctl_period(fd, period):
         errors.refused("PERF_EVENT_IOC_PERIOD")
 
