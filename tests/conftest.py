@@ -1,11 +1,14 @@
 """Fixtures that every test module may use. Tests run as root and as an ordinary user; a skip says what is missing."""
 
+import mmap
 import os
+import resource
+import struct
 import subprocess
 
 import pytest
 
-from perf_event_open_sys import events, perf_event_attr, perf_event_open
+from perf_event_open_sys import bindings, events, ffi, perf_event_attr, perf_event_open
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -23,16 +26,75 @@ def event(_no_descriptor_leaks):
     """Open an event of this thread from attr fields, in user space where the user may no more; closed at the end."""
     opened = []
 
-    def open_event(*, pid=0, cpu=-1, group_fd=-1, **fields):
+    def open_event(*, pid=0, cpu=-1, group_fd=-1, flags=bindings.PERF_FLAG_FD_CLOEXEC, **fields):
         if os.geteuid() != 0:
             fields = {"exclude_kernel": 1} | fields
-        fd = perf_event_open(perf_event_attr(**fields), pid, cpu, group_fd)
+        fd = perf_event_open(perf_event_attr(**fields), pid, cpu, group_fd, flags)
         opened.append(fd)
         return fd
 
     yield open_event
     for fd in opened:
         os.close(fd)
+
+
+class Ring:
+    """The ring of an event, read in the plainest way: Python's mmap, and every record copied out."""
+
+    def __init__(self, fd, data_pages):
+        self.area = mmap.mmap(fd, (1 + data_pages) * mmap.PAGESIZE)
+        self.buffer = ffi.from_buffer(self.area)
+        self.page = ffi.cast("struct perf_event_mmap_page *", self.buffer)
+
+    def close(self):
+        """Unmap the ring."""
+        ffi.release(self.buffer)
+        self.area.close()
+
+    def records(self):
+        """Take what is there now: a list of (type, body)."""
+        head, tail = self.page.data_head, self.page.data_tail  # once: what copies the data may add records
+        start, size = self.page.data_offset, self.page.data_size
+        data, taken = self.area[start : start + size] * 2, []
+        while tail < head:
+            at = tail % size
+            kind, _, length = struct.unpack_from("=IHH", data, at)
+            taken.append((kind, data[at + 8 : at + length]))
+            tail += length
+        self.page.data_tail = tail
+        return taken
+
+    def samples(self):
+        """Take what is there now: the bodies of its PERF_RECORD_SAMPLE."""
+        return [body for kind, body in self.records() if kind == bindings.PERF_RECORD_SAMPLE]
+
+
+@pytest.fixture
+def ring(event):  # noqa: ARG001 - unmapped before the events are closed
+    """Map the ring of an event, unmapped at the end."""
+    rings = []
+
+    def map_ring(fd, data_pages=8):
+        rings.append(Ring(fd, data_pages))
+        return rings[-1]
+
+    yield map_ring
+    for mapped in rings:
+        mapped.close()
+
+
+@pytest.fixture
+def closed_fd():
+    """A number that is no open file, and will not become one."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1
+
+
+@pytest.fixture
+def foreign_fd():
+    """An open file that is no perf event."""
+    fd = os.open("/dev/null", os.O_RDONLY)
+    yield fd
+    os.close(fd)
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +112,21 @@ def tracefs():
     if not os.access(os.path.join(root, "events"), os.R_OK | os.X_OK):
         pytest.skip(f"{root} is for root only")
     return root
+
+
+@pytest.fixture
+def getpgid_tracepoint(tracefs):
+    """The id of a tracepoint that ``os.getpgid()`` hits once, and nobody else at the same time."""
+    try:
+        with open(os.path.join(tracefs, "events", "syscalls", "sys_enter_getpgid", "id")) as file:
+            return int(file.read())
+    except FileNotFoundError:
+        pytest.skip("the kernel has no tracepoints of system calls (CONFIG_FTRACE_SYSCALLS)")
+
+
+def touch(pages):
+    """Fault *pages* pages in, once each."""
+    with mmap.mmap(-1, pages * mmap.PAGESIZE) as area:
+        area.madvise(mmap.MADV_NOHUGEPAGE)
+        for page in range(pages):
+            area[page * mmap.PAGESIZE] = 1

@@ -1,0 +1,89 @@
+"""BPF programs as bytes, and the few commands of bpf(2) that the tests need."""
+
+import contextlib
+import ctypes
+import os
+import platform
+import struct
+
+import pytest
+
+MAP_CREATE, MAP_LOOKUP_ELEM, PROG_LOAD, OBJ_GET_INFO_BY_FD = 0, 1, 5, 15
+MAP_TYPE_ARRAY, PROG_TYPE_TRACEPOINT = 2, 5
+SYSCALLS = {
+    "x86_64": 321,
+    "i686": 357,
+    "aarch64": 280,
+    "riscv64": 280,
+    "loongarch64": 280,
+    "ppc64le": 361,
+    "s390x": 351,
+}
+
+
+def bpf(command, attr):
+    """Make the system call; *attr* is a packed ``union bpf_attr``."""
+    number = SYSCALLS.get(platform.machine())
+    if number is None:
+        pytest.skip(f"no number of bpf(2) for {platform.machine()} is known to the tests")
+    buffer = ctypes.create_string_buffer(attr, len(attr))
+    result = ctypes.CDLL(None, use_errno=True).syscall(number, command, buffer, len(attr))
+    if result < 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, f"bpf({command}): {os.strerror(errno)}")
+    return result
+
+
+def instruction(opcode, dst=0, src=0, offset=0, immediate=0):
+    """Return one ``struct bpf_insn``."""
+    return struct.pack("=BBhi", opcode, src << 4 | dst, offset, immediate)
+
+
+@contextlib.contextmanager
+def counting_program(verdict=1):
+    """A tracepoint program that counts its runs in a map: yields its fd and a function that reads the count.
+
+    *verdict* is what it returns: with 0 the kernel hides the hit from the events of the tracepoint.
+    """
+    counter = bpf(MAP_CREATE, struct.pack("=IIII", MAP_TYPE_ARRAY, 4, 8, 1))
+    code = b"".join(
+        [
+            instruction(0x62, dst=10, offset=-4),  # *(u32 *)(r10 - 4) = 0
+            instruction(0xBF, dst=2, src=10),  # r2 = r10
+            instruction(0x07, dst=2, immediate=-4),  # r2 += -4
+            instruction(0x18, dst=1, src=1, immediate=counter),  # r1 = the map
+            instruction(0x00),
+            instruction(0x85, immediate=1),  # r0 = bpf_map_lookup_elem(r1, r2)
+            instruction(0x15, dst=0, offset=2),  # if r0 == 0 goto +2
+            instruction(0xB7, dst=1, immediate=1),  # r1 = 1
+            instruction(0xDB, dst=0, src=1),  # lock *(u64 *)r0 += r1
+            instruction(0xB7, dst=0, immediate=verdict),
+            instruction(0x95),  # exit
+        ]
+    )
+    instructions, licence = ctypes.create_string_buffer(code), ctypes.create_string_buffer(b"GPL")
+    load = (PROG_TYPE_TRACEPOINT, len(code) // 8, ctypes.addressof(instructions), ctypes.addressof(licence))
+    try:
+        program = bpf(PROG_LOAD, struct.pack("=IIQQ", *load))
+    except OSError:
+        os.close(counter)
+        raise
+
+    def runs():
+        key, value = ctypes.c_uint32(0), ctypes.c_uint64(0)
+        lookup = struct.pack("=IIQQ", counter, 0, ctypes.addressof(key), ctypes.addressof(value))
+        bpf(MAP_LOOKUP_ELEM, lookup)
+        return value.value
+
+    try:
+        yield program, runs
+    finally:
+        os.close(program)
+        os.close(counter)
+
+
+def program_id(fd):
+    """The id that the kernel gave to a program, the one that PERF_EVENT_IOC_QUERY_BPF lists."""
+    info = (ctypes.c_uint32 * 2)()  # struct bpf_prog_info begins with type and id
+    bpf(OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, ctypes.sizeof(info), ctypes.addressof(info)))
+    return info[1]

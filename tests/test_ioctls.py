@@ -1,0 +1,445 @@
+"""The twelve ioctls, each on a real event and seen to have its effect."""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import signal
+import struct
+
+import pytest
+from bpf import counting_program, program_id
+from conftest import needs_root, touch
+
+from perf_event_open_sys import bindings as b
+from perf_event_open_sys import counters, ioctls, perf_event_attr, perf_event_header
+
+PAGE_FAULTS = {"type": b.PERF_TYPE_SOFTWARE, "config": b.PERF_COUNT_SW_PAGE_FAULTS}
+SAMPLING = PAGE_FAULTS | {"sample_type": b.PERF_SAMPLE_TID}
+
+
+def value(fd):
+    """The count of an event that was opened without a read_format."""
+    [counts] = counters.read(fd)
+    return counts.value
+
+
+def watch(event, cell, **fields):
+    """Open a breakpoint that counts the writes to *cell*, a ``c_int64``: ctypes makes one store of each."""
+    return event(
+        type=b.PERF_TYPE_BREAKPOINT,
+        bp_type=b.HW_BREAKPOINT_W,
+        bp_addr=ctypes.addressof(cell),
+        bp_len=b.HW_BREAKPOINT_LEN_8,
+        exclude_kernel=1,
+        exclude_hv=1,
+        **fields,
+    )
+
+
+# --- ENABLE, DISABLE, RESET -------------------------------------------------------------------------------------------
+
+
+def test_enable_and_disable_start_and_stop_the_count(event):
+    """Writes count only between enable and disable, and the count stays."""
+    cell = ctypes.c_int64()
+    fd = watch(event, cell, disabled=1)
+    cell.value = 1
+    ioctls.enable(fd)
+    cell.value = 2
+    cell.value = 3
+    ioctls.disable(fd)
+    cell.value = 4
+    assert value(fd) == 2
+
+
+def test_reset_sets_the_count_to_zero_and_leaves_the_times(event):
+    """The count begins anew; time_enabled and time_running go on."""
+    cell = ctypes.c_int64()
+    times = b.PERF_FORMAT_TOTAL_TIME_ENABLED | b.PERF_FORMAT_TOTAL_TIME_RUNNING
+    fd = watch(event, cell, read_format=times)
+    cell.value = 1
+    [before] = counters.read(fd, times)
+    ioctls.reset(fd)
+    [after] = counters.read(fd, times)
+    assert (before.value, after.value) == (1, 0)
+    assert after.time_enabled >= before.time_enabled > 0
+    assert after.time_running >= before.time_running > 0
+
+
+@pytest.fixture
+def group(event):
+    """A leader and two siblings that count page faults, each of them disabled."""
+    leader = event(**PAGE_FAULTS, disabled=1)
+    return [leader, *(event(**PAGE_FAULTS, disabled=1, group_fd=leader) for _ in range(2))]
+
+
+def counting(group):
+    """Which members of the group count now."""
+    before = [value(fd) for fd in group]
+    touch(10)
+    return [value(fd) >= count + 10 for fd, count in zip(group, before, strict=True)]
+
+
+@pytest.mark.parametrize("member", range(3))
+def test_enable_with_the_group_flag_starts_all_members(group, member):
+    """Whichever member the flag is used on, the whole group counts, and stops with disable."""
+    assert counting(group) == [False, False, False]
+    ioctls.enable(group[member], b.PERF_IOC_FLAG_GROUP)
+    assert counting(group) == [True, True, True]
+    ioctls.disable(group[member], b.PERF_IOC_FLAG_GROUP)
+    assert counting(group) == [False, False, False]
+
+
+def test_enable_and_disable_without_the_group_flag_mean_one_member(group):
+    """Only the event itself starts and stops; a sibling counts only while its leader does."""
+    leader, sibling, _ = group
+    ioctls.enable(leader)
+    assert counting(group) == [True, False, False]
+    ioctls.enable(sibling)
+    assert counting(group) == [True, True, False]
+    ioctls.disable(sibling)
+    assert counting(group) == [True, False, False]
+
+
+def test_reset_without_and_with_the_group_flag(group):
+    """Reset empties one member; with the flag, used on any, all of them."""
+    ioctls.enable(group[0], b.PERF_IOC_FLAG_GROUP)
+    touch(10)
+    ioctls.disable(group[0], b.PERF_IOC_FLAG_GROUP)
+    ioctls.reset(group[1])
+    assert [value(fd) > 0 for fd in group] == [True, False, True]
+    ioctls.reset(group[1], b.PERF_IOC_FLAG_GROUP)
+    assert [value(fd) for fd in group] == [0, 0, 0]
+
+
+# --- REFRESH, PERIOD --------------------------------------------------------------------------------------------------
+
+
+def test_refresh_gives_exactly_n_overflows(event, ring):
+    """After n samples the event is disabled; it can be refreshed again."""
+    fd = event(**SAMPLING, sample_period=1, disabled=1)
+    samples = ring(fd)
+    for count in (3, 1):
+        ioctls.refresh(fd, count)
+        touch(20)
+        assert len(samples.samples()) == count
+    touch(20)
+    assert samples.samples() == []
+
+
+def test_refresh_signals_poll_hup_with_the_last_overflow(event, ring):
+    """A signal per overflow: POLL_IN for all but the last, whose POLL_HUP says that the event is disabled."""
+    poll_in, poll_hup = 1, 6
+    fd = event(**SAMPLING, sample_period=1, wakeup_events=1, disabled=1)
+    ring(fd)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMIN])
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGRTMIN)
+        fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
+        ioctls.refresh(fd, 3)
+        touch(20)
+        ioctls.disable(fd)
+        codes = []
+        while info := signal.sigtimedwait([signal.SIGRTMIN], 0):
+            codes.append(info.si_code)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert codes[-1] == poll_hup
+    assert set(codes[:-1]) <= {poll_in}
+
+
+def test_refresh_of_an_inherited_event_is_refused(event):
+    """The kernel cannot refresh the copies of an event: EINVAL."""
+    fd = event(**SAMPLING, sample_period=1, inherit=1, disabled=1)
+    with pytest.raises(OSError, match="PERF_EVENT_IOC_REFRESH") as caught:
+        ioctls.refresh(fd, 1)
+    assert caught.value.errno == errno.EINVAL
+
+
+def test_period_changes_the_rate(event, ring):
+    """One sample in 100 faults becomes one in 10. The first comes at once, the second after the old period."""
+    fd = event(**SAMPLING, sample_period=100)
+    samples = ring(fd)
+    touch(1000)
+    assert 10 <= len(samples.samples()) < 15
+    ioctls.period(fd, 10)
+    touch(1000)
+    assert 90 <= len(samples.samples()) < 110
+
+
+@pytest.mark.parametrize("fields", [{"sample_period": 100}, {}], ids=["period 0", "no sampling event"])
+def test_period_of_zero_or_of_a_counting_event_is_refused(event, fields):
+    """The kernel takes no period of 0, and none for an event that takes no samples."""
+    fd = event(**SAMPLING, **fields)
+    with pytest.raises(OSError, match="PERF_EVENT_IOC_PERIOD") as caught:
+        ioctls.period(fd, 0 if fields else 10)
+    assert caught.value.errno == errno.EINVAL
+
+
+def test_period_goes_through_a_pointer(event):
+    """A period above 32 bits arrives whole, and one with the top bit is the kernel's EINVAL."""
+    fd = event(**SAMPLING, sample_period=1, read_format=0)
+    ioctls.period(fd, 2**63 - 1)
+    with pytest.raises(OSError, match="PERF_EVENT_IOC_PERIOD"):
+        ioctls.period(fd, 2**63)
+    with pytest.raises(OverflowError):
+        ioctls.period(fd, 2**64)
+
+
+# --- Rings: SET_OUTPUT, PAUSE_OUTPUT ----------------------------------------------------------------------------------
+
+
+def test_set_output_redirects_and_minus_one_detaches(event, ring):
+    """The samples of an event come in another's ring until it is detached; it counts on."""
+    fields = {"type": b.PERF_TYPE_SOFTWARE, "sample_type": b.PERF_SAMPLE_ID}
+    owner = event(**fields, config=b.PERF_COUNT_SW_DUMMY, sample_period=1)
+    guest = event(**fields, config=b.PERF_COUNT_SW_PAGE_FAULTS, sample_period=1)
+    shared = ring(owner)
+    touch(10)
+    assert shared.samples() == []
+    ioctls.set_output(guest, owner)
+    touch(10)
+    got = [struct.unpack("=Q", body)[0] for body in shared.samples()]
+    assert len(got) >= 10
+    assert set(got) == {ioctls.id(guest)}
+    ioctls.set_output(guest, -1)
+    shared.samples()
+    before = value(guest)
+    touch(10)
+    assert shared.samples() == []
+    assert value(guest) >= before + 10
+
+
+def test_set_output_names_its_call_and_a_bad_target(event, closed_fd, foreign_fd):
+    """A target that is closed is EBADF, one that is no event EINVAL; to itself is EINVAL too."""
+    fd = event(**SAMPLING, sample_period=1)
+    for target, code in ((closed_fd, errno.EBADF), (foreign_fd, None), (fd, errno.EINVAL)):
+        with pytest.raises(OSError, match="PERF_EVENT_IOC_SET_OUTPUT") as caught:
+            ioctls.set_output(fd, target)
+        assert caught.value.errno == code or (code is None and caught.value.errno in (errno.EBADF, errno.EINVAL))
+
+
+def test_pause_output_stops_the_ring_and_lets_it_go_on(event, ring):
+    """While paused nothing is written, though the event counts."""
+    fd = event(**SAMPLING, sample_period=1)
+    samples = ring(fd)
+    ioctls.pause_output(fd, True)
+    samples.samples()
+    before = value(fd)
+    touch(10)
+    assert samples.samples() == []
+    assert value(fd) >= before + 10
+    ioctls.pause_output(fd, False)
+    touch(10)
+    assert len(samples.samples()) >= 10
+
+
+def test_pause_output_needs_a_ring(event):
+    """Without a mapping there is nothing to pause: EINVAL."""
+    fd = event(**SAMPLING, sample_period=1)
+    with pytest.raises(OSError, match="PERF_EVENT_IOC_PAUSE_OUTPUT") as caught:
+        ioctls.pause_output(fd, True)
+    assert caught.value.errno == errno.EINVAL
+
+
+# --- ID ---------------------------------------------------------------------------------------------------------------
+
+
+def test_id_equals_the_id_that_is_read(event):
+    """PERF_EVENT_IOC_ID gives what PERF_FORMAT_ID gives, another for each event."""
+    fds = [event(**PAGE_FAULTS, read_format=b.PERF_FORMAT_ID) for _ in range(2)]
+    ids = [ioctls.id(fd) for fd in fds]
+    assert ids == [counters.read(fd, b.PERF_FORMAT_ID)[0].id for fd in fds]
+    assert len({0, *ids}) == 3
+
+
+# --- Tracepoints: SET_FILTER, SET_BPF, QUERY_BPF ----------------------------------------------------------------------
+
+
+@needs_root
+@pytest.mark.parametrize("text", [f"pid == {os.getpid()}", f"pid == {os.getpid()}".encode()], ids=["str", "bytes"])
+def test_set_filter_lets_only_matching_hits_through(event, getpgid_tracepoint, text):
+    """Of the calls of getpgid(2), only those with the filter's argument count."""
+    fd = event(type=b.PERF_TYPE_TRACEPOINT, config=getpgid_tracepoint)
+    os.getpgid(0)
+    assert value(fd) == 1
+    ioctls.set_filter(fd, text)
+    for pid in (0, os.getpid(), 0, os.getpid(), os.getppid()):
+        os.getpgid(pid)
+    assert value(fd) == 3
+
+
+@needs_root
+def test_set_filter_that_does_not_parse_is_refused(event, getpgid_tracepoint):
+    """A field that the tracepoint lacks is EINVAL."""
+    fd = event(type=b.PERF_TYPE_TRACEPOINT, config=getpgid_tracepoint)
+    with pytest.raises(OSError, match="PERF_EVENT_IOC_SET_FILTER") as caught:
+        ioctls.set_filter(fd, "no_such_field == 1")
+    assert caught.value.errno == errno.EINVAL
+
+
+def test_set_filter_of_an_event_without_filters_is_refused(event):
+    """A software event takes no filter, and a filter has no null byte."""
+    fd = event(**PAGE_FAULTS)
+    with pytest.raises(OSError, match="PERF_EVENT_IOC_SET_FILTER") as caught:
+        ioctls.set_filter(fd, "pid == 1")
+    assert caught.value.errno == errno.EINVAL
+    with pytest.raises(ValueError, match="null byte"):
+        ioctls.set_filter(fd, "pid\0")
+
+
+@needs_root
+def test_set_bpf_attaches_a_program_that_then_runs(event, getpgid_tracepoint):
+    """The program counts every hit from then on, beside the event."""
+    fd = event(type=b.PERF_TYPE_TRACEPOINT, config=getpgid_tracepoint)
+    with counting_program() as (program, runs):
+        os.getpgid(0)
+        assert runs() == 0
+        ioctls.set_bpf(fd, program)
+        for _ in range(3):
+            os.getpgid(0)
+        assert (runs(), value(fd)) == (3, 4)
+
+
+@needs_root
+def test_set_bpf_program_that_returns_zero_hides_the_hit(event, getpgid_tracepoint):
+    """What the program returns decides whether the event counts."""
+    fd = event(type=b.PERF_TYPE_TRACEPOINT, config=getpgid_tracepoint)
+    with counting_program(verdict=0) as (program, runs):
+        ioctls.set_bpf(fd, program)
+        os.getpgid(0)
+        assert (runs(), value(fd)) == (1, 0)
+
+
+@needs_root
+def test_query_bpf_lists_the_programs(event, getpgid_tracepoint):
+    """First none, then the ids of all programs of the tracepoint, whichever event they were attached with."""
+    fds = [event(type=b.PERF_TYPE_TRACEPOINT, config=getpgid_tracepoint) for _ in range(2)]
+    with counting_program() as (first, _), counting_program() as (second, _):
+        assert ioctls.query_bpf(fds[0]) == []
+        ioctls.set_bpf(fds[0], first)
+        assert ioctls.query_bpf(fds[0]) == [program_id(first)]
+        ioctls.set_bpf(fds[1], second)
+        assert sorted(ioctls.query_bpf(fds[0])) == sorted([program_id(first), program_id(second)])
+        assert len(ioctls.query_bpf(fds[0], 2)) == 2
+
+
+@needs_root
+def test_query_bpf_with_too_little_room_says_how_many_there_are(event, getpgid_tracepoint):
+    """ENOSPC, with the real number in its message."""
+    fds = [event(type=b.PERF_TYPE_TRACEPOINT, config=getpgid_tracepoint) for _ in range(3)]
+    with contextlib.ExitStack() as programs:
+        for fd in fds:
+            program, _ = programs.enter_context(counting_program())
+            ioctls.set_bpf(fd, program)
+        with pytest.raises(OSError, match=r"PERF_EVENT_IOC_QUERY_BPF.*\b3\b") as caught:
+            ioctls.query_bpf(fds[0], 1)
+    assert caught.value.errno == errno.ENOSPC
+
+
+@needs_root
+def test_set_bpf_with_what_is_no_program_is_refused(event, getpgid_tracepoint, foreign_fd):
+    """A descriptor that is no BPF program is an OSError with the call's name."""
+    fd = event(type=b.PERF_TYPE_TRACEPOINT, config=getpgid_tracepoint)
+    with pytest.raises(OSError, match="PERF_EVENT_IOC_SET_BPF"):
+        ioctls.set_bpf(fd, foreign_fd)
+
+
+# --- MODIFY_ATTRIBUTES ------------------------------------------------------------------------------------------------
+
+
+def test_modify_attributes_moves_a_breakpoint(event):
+    """The breakpoint counts writes to its new address, and no more those to the old one."""
+    old, new = ctypes.c_int64(), ctypes.c_int64()
+    fd = watch(event, old)
+    old.value = 1
+    new.value = 1
+    assert value(fd) == 1
+    attr = perf_event_attr(
+        type=b.PERF_TYPE_BREAKPOINT,
+        bp_type=b.HW_BREAKPOINT_W,
+        bp_addr=ctypes.addressof(new),
+        bp_len=b.HW_BREAKPOINT_LEN_8,
+        exclude_kernel=1,
+        exclude_hv=1,
+    )
+    ioctls.modify_attributes(fd, attr)
+    before = value(fd)
+    old.value = 2
+    new.value = 2
+    new.value = 3
+    assert value(fd) - before == 2
+
+
+def test_modify_attributes_of_another_event_is_refused(event):
+    """Only breakpoints can be changed."""
+    fd = event(**PAGE_FAULTS)
+    with pytest.raises(OSError, match="PERF_EVENT_IOC_MODIFY_ATTRIBUTES") as caught:
+        ioctls.modify_attributes(fd, perf_event_attr(**PAGE_FAULTS))
+    assert caught.value.errno in (errno.EINVAL, errno.EOPNOTSUPP)
+
+
+# --- Bad input, for all of them ---------------------------------------------------------------------------------------
+
+CALLS = {
+    "ENABLE": ioctls.enable,
+    "DISABLE": ioctls.disable,
+    "RESET": ioctls.reset,
+    "REFRESH": lambda fd: ioctls.refresh(fd, 1),
+    "PERIOD": lambda fd: ioctls.period(fd, 1),
+    "SET_OUTPUT": lambda fd: ioctls.set_output(fd, -1),
+    "SET_FILTER": lambda fd: ioctls.set_filter(fd, "pid == 1"),
+    "ID": ioctls.id,
+    "SET_BPF": lambda fd: ioctls.set_bpf(fd, 0),
+    "PAUSE_OUTPUT": lambda fd: ioctls.pause_output(fd, False),
+    "QUERY_BPF": ioctls.query_bpf,
+    "MODIFY_ATTRIBUTES": lambda fd: ioctls.modify_attributes(fd, perf_event_attr()),
+}
+
+
+def test_all_twelve_are_here():
+    """What follows tries each ioctl of the header."""
+    assert {f"PERF_EVENT_IOC_{name}" for name in CALLS} == {n for n in dir(b) if n.startswith("PERF_EVENT_IOC_")}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_closed_and_foreign_files_are_refused_by_name(name, closed_fd, foreign_fd):
+    """A closed file is EBADF, one that is no event ENOTTY; the message names the call."""
+    for fd, code in ((closed_fd, errno.EBADF), (foreign_fd, errno.ENOTTY)):
+        with pytest.raises(OSError, match=f"PERF_EVENT_IOC_{name}\\b") as caught:
+            CALLS[name](fd)
+        assert caught.value.errno == code
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("fd", [None, "3", 1.5, perf_event_attr()], ids=["None", "str", "float", "pointer"])
+def test_a_file_descriptor_is_an_int(name, fd):
+    """Anything else is a TypeError, before the kernel sees it."""
+    with pytest.raises(TypeError):
+        CALLS[name](fd)
+
+
+@pytest.mark.parametrize("attr", [None, 0, 4096, b"", perf_event_header()], ids=["None", "0", "int", "bytes", "header"])
+def test_modify_attributes_takes_a_pointer_to_an_attr(event, attr):
+    """None, an int or another struct is a TypeError."""
+    fd = event(**PAGE_FAULTS)
+    with pytest.raises(TypeError):
+        ioctls.modify_attributes(fd, attr)
+
+
+def test_arguments_that_do_not_fit_are_refused(event):
+    """A number that its C type does not hold is an OverflowError, not another number."""
+    fd = event(**PAGE_FAULTS)
+    for call in (
+        lambda: ioctls.enable(fd, 2**32),
+        lambda: ioctls.refresh(fd, 2**31),
+        lambda: ioctls.set_output(fd, 2**31),
+        lambda: ioctls.set_bpf(fd, -(2**31) - 1),
+        lambda: ioctls.query_bpf(fd, 2**32),
+        lambda: ioctls.enable(2**31),
+    ):
+        with pytest.raises(OverflowError):
+            call()
