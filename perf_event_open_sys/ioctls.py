@@ -59,7 +59,7 @@ def reset(fd: int, flags: int = 0) -> None:
 
 
 def refresh(fd: int, count: int) -> None:
-    """Enable a sampling event for *count* more overflows; the last disables it, and signals ``POLL_HUP`` (``F_SETSIG``)."""
+    """Enable a sampling event for *count* more overflows; the last disables it and signals ``POLL_HUP`` (F_SETSIG)."""
     if lib.ioctl_refresh(fd, count):
         errors.refused("PERF_EVENT_IOC_REFRESH")
 
