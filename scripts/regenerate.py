@@ -227,9 +227,8 @@ def read(include_dir: Path, header: str, order: str) -> Header:
         text = "\n".join(chunk)
         if text.count("{") != text.count("}"):
             return
-        for node in parse(TYPEDEFS + text).ext:
-            if not isinstance(node, c_ast.Typedef):
-                declare(found, node)
+        for node in parse(TYPEDEFS + text).ext[len(TYPES) :]:
+            declare(found, node)
         chunk[:] = [line for line in chunk if line.startswith("# ")][-1:]
         for macro in pending:
             define(found, macro)
@@ -331,7 +330,8 @@ def members(found: Header, shape: c_ast.Struct | c_ast.Union) -> tuple[list[str]
             kind = kind.type
         named = getattr(getattr(kind, "type", None), "names", None)
         if not isinstance(kind, c_ast.TypeDecl) or not named or named[0] not in TYPES or decl.name is None:
-            stop(decl.coord, f"member {decl.name} of a type that this script has no rule for")
+            where = decl.coord or getattr(kind.type, "coord", None) or shape.coord
+            stop(where, f"member {decl.name or ''} of a type that this script has no rule for".replace("  ", " "))
         ctype = TYPES[named[0]][1]
         width = f" : {fold(decl.bitsize, found.constants, decl.coord).value}" if decl.bitsize else ""
         names.append((decl.name, ctype + dimension))
