@@ -18,6 +18,7 @@ globals().update({name: getattr(lib, name) for name in dir(lib) if name.isupper(
 
 _ATTR = ffi.typeof("struct perf_event_attr *")
 _ATTR_SIZE = ffi.sizeof(_ATTR.item)
+_QUERY = ffi.typeof("struct perf_event_query_bpf *")
 
 # The fields of perf_event_attr that dump() gives by name: flags, and config by type.
 _FLAGS = {
@@ -69,7 +70,8 @@ def perf_event_attr(**fields: Any) -> Any:
 
 def perf_event_query_bpf(ids_len: int) -> Any:
     """Return a new ``struct perf_event_query_bpf *`` with room for *ids_len* program ids."""
-    return ffi.new("struct perf_event_query_bpf *", {"ids_len": ids_len, "ids": ids_len})
+    _new(_QUERY, {"ids_len": ids_len})  # refuses what is no u32, before memory is asked for it
+    return ffi.new(_QUERY, {"ids_len": ids_len, "ids": ids_len})
 
 
 def _constructor(ctype: str) -> Any:
@@ -133,6 +135,8 @@ def dump(attr: CData) -> str:
     ``type`` is always shown, and ``config`` where it has a name. Of each union one member is shown, the one that the
     attr's type and flags make meaningful.
     """
+    if ffi.typeof(attr) not in (_ATTR, _ATTR.item):
+        raise TypeError(f"dump() takes a struct perf_event_attr *, not {attr!r}")
     hidden = {
         "sample_period" if attr.freq else "sample_freq",
         "wakeup_events" if attr.watermark else "wakeup_watermark",

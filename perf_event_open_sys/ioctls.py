@@ -12,6 +12,7 @@ from errno import ENOSPC
 
 from . import errors
 from ._native import ffi, lib
+from .bindings import perf_event_query_bpf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def query_bpf(fd: int, max_ids: int = 64) -> list[int]:
     Raises:
         OSError: ``ENOSPC`` where there are more; the message says how many.
     """
-    query = ffi.new("struct perf_event_query_bpf *", {"ids_len": max_ids, "ids": max_ids})
+    query = perf_event_query_bpf(max_ids)
     if lib.ioctl_query_bpf(fd, query):
         hint = f"there are {query.prog_cnt} programs, and room for {max_ids} ids" if ffi.errno == ENOSPC else ""
         errors.refused("PERF_EVENT_IOC_QUERY_BPF", hint)
