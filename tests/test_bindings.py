@@ -298,9 +298,10 @@ print(*sorted(set(sys.modules) - before))
 """
 
 
-def test_import_loads_only_what_every_program_needs():
+def test_import_loads_only_what_every_program_needs(tmp_path):
     """No event parser, no command line, no typing, no NumPy, and of cffi only its C part."""
-    result = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", IMPORT]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     loaded = set(result.stdout.split())
     assert {"perf_event_open_sys._native", "perf_event_open_sys.ioctls", "_cffi_backend"} <= loaded
     assert not loaded & {"perf_event_open_sys.events", "perf_event_open_sys.__main__", "perf_event_open_sys._cdef"}

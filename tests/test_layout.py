@@ -446,8 +446,6 @@ def test_the_header_stands_for_the_kernels():
 
 
 SECOND_BUILD = """
-import sys
-
 from cffi import FFI
 
 from perf_event_open_sys import get_ffibuilder, get_include
@@ -467,7 +465,7 @@ ffibuilder.set_source(
     ''',
     include_dirs=[get_include()],
 )
-ffibuilder.compile(tmpdir=sys.argv[1])
+ffibuilder.compile()
 """
 SECOND_USE = """
 import second
@@ -483,8 +481,8 @@ print(second.ffi.typeof("struct perf_event_attr *") is ffi.typeof("struct perf_e
 @needs_cc
 def test_another_extension_takes_our_pointers(tmp_path):
     """An extension built with get_ffibuilder() and get_include() shares our types, and its C code our headers."""
-    run([sys.executable, "-c", SECOND_BUILD, str(tmp_path)])
-    used = run([sys.executable, "-c", SECOND_USE], env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    run([sys.executable, "-c", SECOND_BUILD], cwd=tmp_path)
+    used = run([sys.executable, "-c", SECOND_USE], cwd=tmp_path)
     assert used.split() == ["123", "5", "True"]
 
 
