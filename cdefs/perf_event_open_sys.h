@@ -23,3 +23,5 @@
 #endif
 #include "ioctls.h"
 #include "counters.h"
+#include "ring.h"
+#include "records.h"

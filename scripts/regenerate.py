@@ -60,9 +60,6 @@ def stop(where: object, what: str) -> NoReturn:
     raise Untranslatable(f"{where}: {what}")
 
 
-
-
-
 class Number(NamedTuple):
     """A value of a C integer type. A ``long`` counts as 32 bits wide, and may not wrap: its width is the machine's."""
 
@@ -139,9 +136,6 @@ def fold(node: c_ast.Node, known: dict[str, Number], where: object) -> Number:
             left, right = (result._replace(value=n.value).fitted(where) for n in (left, right))
         return result._replace(value=BINARY[node.op](left.value, right.value)).fitted(where)
     stop(where, f"an expression with {type(node).__name__} {getattr(node, 'op', '')}".rstrip())
-
-
-
 
 
 @dataclass
@@ -340,9 +334,6 @@ def members(found: Header, shape: c_ast.Struct | c_ast.Union) -> tuple[list[str]
         # cffi's API mode places bits by what precedes them, so in a union they come first; to C the order is all one.
         groups.sort(key=lambda group: not group[0])
     return [line for _, lines in groups for line in lines], names
-
-
-
 
 
 def banner(version: str, source: str, comment: str) -> str:
