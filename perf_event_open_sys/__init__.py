@@ -72,7 +72,8 @@ def get_include() -> str:
 def get_ffibuilder() -> FFI:
     """Return an FFI for another build script's ``ffibuilder.include()``: the structs are then one type on both sides.
 
-    Its C source includes ``"perf_event_open_sys.h"``, which is in :func:`get_include`. Needs the ``pycparser`` package, as every cffi build does.
+    Its C source includes ``"perf_event_open_sys.h"``, which is in :func:`get_include`. Needs the ``pycparser`` package, as
+    every cffi build does.
     """
     from pathlib import Path
 

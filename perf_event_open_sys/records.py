@@ -288,7 +288,9 @@ def dtype(ctype: Any) -> numpy.dtype[Any]:
             names.append("flags")
             formats.append(_format(word))
             offsets.append(offset)
-    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": ffi.sizeof(kind)})
+    layout: Any = {"names": names, "formats": formats, "offsets": offsets, "itemsize": ffi.sizeof(kind)}
+    result: numpy.dtype[Any] = np.dtype(layout)
+    return result
 
 
 def _format(kind: Any) -> Any:
