@@ -41,7 +41,12 @@ def refused(call: str, hint: str = "") -> NoReturn:
     hint = hint or _HINTS.get((call, code), "")
     if not hint and code == ENOTTY:
         hint = "the file descriptor is no perf event"
-    raise OSError(code, f"{call}: {os.strerror(code)}" + (f" ({hint})" if hint else ""))
+    failed(code, call, hint)
+
+
+def failed(code: int, what: str, hint: str = "") -> NoReturn:
+    """Raise the ``OSError`` of an errno; its text says *what* failed, and why."""
+    raise OSError(code, f"{what}: {os.strerror(code)}" + (f" ({hint})" if hint else ""))
 
 
 def open_refused(attr: CData, pid: int, cpu: int, group_fd: int, flags: int) -> NoReturn:

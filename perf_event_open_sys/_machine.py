@@ -1,0 +1,177 @@
+"""What sysfs and tracefs say of this machine: its PMUs, and the kernel's tracepoints.
+
+What is missing, unreadable or nonsense there is left out; *sysfs* and *tracefs* are the roots of the two file systems,
+None standing for the tracefs that is mounted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from errno import EACCES, ENOENT
+from typing import TYPE_CHECKING, NamedTuple
+
+from . import errors
+from .bindings import _nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SYSFS = "/sys"
+DEVICES = "bus/event_source/devices"
+
+_SCALE = r"[+-]?\d*\.?\d+(?:[eE][+-]?\d+)?"
+NUMBER = r"(?:0[xX][0-9a-fA-F]+|\d+)"
+_ATTRIBUTES = (".scale", ".unit", ".snapshot", ".per-pkg")  # files beside an event's own
+_CPUS = r"\d{1,5}(-\d{1,5})?"
+
+
+class Pmu(NamedTuple):
+    """A PMU as sysfs describes it; *formats* and *events* are the kernel's own text, by name."""
+
+    name: str
+    type: int
+    formats: dict[str, str]  # {"event": "config:0-7,32-35"}
+    events: dict[str, str]  # {"cache-misses": "event=0x2e,umask=0x41"}
+    scales: dict[str, float]  # of the events that have one: a count times this is in
+    units: dict[str, str]  # this unit
+    cpumask: tuple[int, ...]  # the CPUs to open it on, empty for any
+    is_core: bool  # counts PERF_TYPE_HARDWARE events; a hybrid machine has several such
+    max_precise: int  # the highest attr.precise_ip
+
+
+def pmus(*, sysfs: str = SYSFS) -> dict[str, Pmu]:
+    """Return the machine's PMUs by name; one that sysfs does not describe well enough to open is left out."""
+    found = (read_pmu(name, sysfs) for name in listed(os.path.join(sysfs, DEVICES)))
+    return {pmu.name: pmu for pmu in found if pmu}
+
+
+def pmu_type(name: str, *, sysfs: str = SYSFS) -> int:
+    """Return the ``attr.type`` of a PMU.
+
+    Raises:
+        ValueError: no such PMU; the nearest names are given.
+    """
+    pmu = read_pmu(name, sysfs)
+    if pmu is None:
+        raise ValueError(no_pmu(name, sysfs))
+    return pmu.type
+
+
+def cpus(text: str) -> tuple[int, ...]:
+    """Return the numbers of a list of CPUs as the kernel writes it, as in ``"0-3,8"``; of nonsense, none."""
+    if not re.fullmatch(f"{_CPUS}(,{_CPUS})*", text):
+        return ()
+    ends = [[int(end) for end in part.split("-")] for part in text.split(",")]
+    return tuple(cpu for pair in ends for cpu in range(pair[0], pair[-1] + 1))
+
+
+def tracefs(*, mounts: str = "/proc/self/mounts") -> str:
+    """Return where tracefs is mounted, by the mount table; debugfs has it as ``tracing``.
+
+    Raises:
+        FileNotFoundError: it is not mounted; the message says how to.
+    """
+    places = []
+    for line in _read(mounts).splitlines():
+        where, kind = [*line.split(), "", "", ""][1:3]
+        where = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), where)
+        if kind in ("tracefs", "debugfs"):
+            places.append((kind == "debugfs", where if kind == "tracefs" else os.path.join(where, "tracing")))
+    for debugfs, place in sorted(places):
+        if not debugfs or os.path.isdir(place):
+            return place
+    return errors.failed(ENOENT, "tracefs", "it is not mounted: as root, mount -t tracefs nodev /sys/kernel/tracing")
+
+
+def tracepoint_id(system: str, name: str, *, tracefs: str | None = None) -> int:
+    """Return the ``attr.config`` of a tracepoint.
+
+    Raises:
+        ValueError: no such tracepoint; the nearest names are given.
+        FileNotFoundError, PermissionError: tracefs is not mounted, or closed to this user.
+    """
+    root = os.path.join(_tracefs(tracefs), "events")
+    identity = _read(os.path.join(root, system, name, "id"))
+    if identity.isdecimal():
+        return int(identity)
+    systems = _open_directory(root)
+    if system in systems:
+        raise ValueError(f"no tracepoint {system}:{name}{_nearest(name, listed(os.path.join(root, system)))}")
+    raise ValueError(f"no tracepoint {system}:{name}, nor any of {system}{_nearest(system, systems)}")
+
+
+def tracepoints(*, tracefs: str | None = None) -> list[str]:
+    """Return the kernel's tracepoints, each ``system:name``, in order; errors as for :func:`tracepoint_id`."""
+    root = os.path.join(_tracefs(tracefs), "events")
+    names = [(system, name) for system in _open_directory(root) for name in listed(os.path.join(root, system))]
+    return [f"{system}:{name}" for system, name in names if os.path.exists(os.path.join(root, system, name, "id"))]
+
+
+def _tracefs(root: str | None) -> str:
+    return tracefs() if root is None else root
+
+
+def _open_directory(path: str) -> list[str]:
+    try:
+        return sorted(os.listdir(path))
+    except OSError as error:
+        hint = "tracefs is readable by root only, unless it is mounted with mode= or gid="
+        errors.failed(error.errno or ENOENT, path, hint if error.errno == EACCES else "no tracefs is there")
+
+
+def listed(path: str) -> list[str]:
+    try:
+        return sorted(os.listdir(path))
+    except OSError:
+        return []
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, errors="replace") as file:
+            return file.read().strip()
+    except (OSError, ValueError):  # ValueError: a null byte in the name
+        return ""
+
+
+def read_pmu(name: str, sysfs: str) -> Pmu | None:
+    root = os.path.join(sysfs, DEVICES, name)
+    kind = _read(os.path.join(root, "type"))
+    if "/" in name or not kind.isdecimal() or int(kind) >= 1 << 32:
+        return None
+    formats, events = (_files(os.path.join(root, part)) for part in ("format", "events"))
+    return Pmu(
+        name,
+        int(kind),
+        formats,
+        {
+            file: text
+            for file, text in events.items()
+            if not file.endswith((".scale", ".unit", ".snapshot", ".per-pkg"))
+        },
+        {event: float(text) for event, text in _attributes(events, ".scale") if re.fullmatch(_SCALE, text)},
+        dict(_attributes(events, ".unit")),
+        cpus(_read(os.path.join(root, "cpumask")) or _read(os.path.join(root, "cpus"))),
+        name == "cpu" or os.path.exists(os.path.join(root, "cpus")),
+        number(_read(os.path.join(root, "caps", "max_precise"))) or 0,
+    )
+
+
+def _files(directory: str) -> dict[str, str]:
+    files = {file: _read(os.path.join(directory, file)) for file in listed(directory)}
+    return {file: text for file, text in files.items() if text}
+
+
+def _attributes(files: dict[str, str], suffix: str) -> Iterator[tuple[str, str]]:
+    return ((file.removesuffix(suffix), text) for file, text in files.items() if file.endswith(suffix))
+
+
+def no_pmu(name: str, sysfs: str) -> str:
+    known = listed(os.path.join(sysfs, DEVICES))
+    return f"this machine has no PMU {name!r}{_nearest(name, known)} (it has {', '.join(known) or 'none'})"
+
+
+def number(text: str) -> int | None:
+    """Read a number as perf does: no octal."""
+    return int(text, 0 if text[:2] in ("0x", "0X") else 10) if re.fullmatch(NUMBER, text) else None

@@ -1,0 +1,30 @@
+"""A seccomp filter that answers perf_event_open(2) with an errno, as a container's does."""
+
+import ctypes
+import platform
+import struct
+
+import pytest
+
+NUMBERS = {"x86_64": 298, "aarch64": 241, "riscv64": 241, "loongarch64": 241}  # __NR_perf_event_open
+PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 22, 38, 2
+BPF_LD_W_ABS, BPF_JEQ_K, BPF_RET_K = 0x20, 0x15, 0x06
+SECCOMP_RET_ERRNO, SECCOMP_RET_ALLOW = 0x50000, 0x7FFF0000
+
+needs_seccomp = pytest.mark.skipif(platform.machine() not in NUMBERS, reason="needs this machine's syscall number")
+
+
+def deny(errno):
+    """Make perf_event_open fail with *errno* in this process and its children: for ``preexec_fn``."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    instructions = (
+        (BPF_LD_W_ABS, 0, 0, 0),
+        (BPF_JEQ_K, 0, 1, NUMBERS[platform.machine()]),
+        (BPF_RET_K, 0, 0, SECCOMP_RET_ERRNO | errno),
+        (BPF_RET_K, 0, 0, SECCOMP_RET_ALLOW),
+    )
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in instructions))
+    filters = struct.pack("HxxxxxxP", len(instructions), ctypes.addressof(program))
+    for call in ((PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), (PR_SET_SECCOMP, SECCOMP_MODE_FILTER, filters, 0, 0)):
+        if libc.prctl(*call):
+            raise OSError(ctypes.get_errno(), "prctl")
