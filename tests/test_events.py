@@ -157,7 +157,8 @@ def test_events_of_perf_list_are_those_of_perf(kind):
 
 @needs_perf
 @needs_seccomp
-def test_tracepoints_of_perf_list_are_those_of_perf(tracefs):
+@pytest.mark.usefixtures("tracefs")
+def test_tracepoints_of_perf_list_are_those_of_perf():
     """Every tracepoint of ``perf list`` gives perf's attr."""
     names = perf_list("Tracepoint event")
     assert sorted(set(events.tracepoints()) - set(names)) == []

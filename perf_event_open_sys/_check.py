@@ -1,0 +1,189 @@
+"""``check`` and ``list``: what this machine counts for this user, found out by opening it."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import sys
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from . import HEADERS_VERSION, counters, events, perf_event_attr, perf_event_open
+from ._native import ffi, lib
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from typing import Any
+
+SYSCTL = "/proc/sys/kernel/"
+PAGES = 100
+# What no privilege changes.
+ABSENT = (errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL, errno.ENODEV)
+LEVELS = {
+    -1: "everybody may count everything",
+    0: "everybody may count whole CPUs, but get no raw tracepoint samples",
+    1: "an ordinary user may count his own processes, in the kernel too",
+    2: "an ordinary user may count his own processes, in user space",
+}
+
+
+def check(_: Namespace) -> int:
+    """Print what this machine lets this user count."""
+    for name, text in _facts():
+        print(f"{name:22}{text}")
+    print("\nMay be counted")
+    software = {"type": lib.PERF_TYPE_SOFTWARE, "config": lib.PERF_COUNT_SW_PAGE_FAULTS}
+    kinds: dict[str, tuple[int, int, dict[str, int]]] = {
+        "own processes, in user space": (0, -1, {"exclude_kernel": 1}),
+        "own processes, in the kernel too": (0, -1, {}),
+        "whole CPUs": (-1, 0, {}),
+    }
+    reasons = {
+        name: _refusal(perf_event_attr(**software, **more), pid, cpu) for name, (pid, cpu, more) in kinds.items()
+    }
+    _print_reasons(reasons)
+    print("\nGeneric events")
+    generic = {name: _refusal(_unprivileged(name)) for name in _generic_names()}
+    _print_reasons(generic)
+    print(f"\n{'Live count':22}{_live_count()}")
+    print(f"{'Verdict':22}{_verdict([*reasons.values()], generic)}")
+    return 0
+
+
+def list_events(options: Namespace) -> int:
+    """Print the events that match a glob, in the syntax of ``stat -e``."""
+    glob = options.glob if any(wild in options.glob for wild in "*?[") else f"*{options.glob}*"
+    bold, plain = ("\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
+    found = False
+    for heading, offered in _offers():
+        matching = [(name, note) for name, note in offered if fnmatchcase(name, glob)]
+        if matching:
+            print(f"{chr(10) * found}{bold}{heading}{plain}")
+            found = True
+        for name, note in matching:
+            print(f"  {name:48} {note}".rstrip())
+    if not found:
+        print(f"list: no event of this machine matches {options.glob!r}", file=sys.stderr)
+    return 0 if found else 1
+
+
+def _facts() -> list[tuple[str, str]]:
+    probe: Any = perf_event_attr(size=1)  # refused, and the kernel writes its own size back
+    lib.perf_event_open(probe, 0, -1, -1, 0)
+    size = f"{probe.size} bytes in the kernel" if probe.size > 1 else "of a size that the kernel does not tell"
+    level = _read(f"{SYSCTL}perf_event_paranoid")
+    number = int(level) if level.lstrip("-").isdecimal() else None
+    meaning = (
+        "no such file: no perf events in this kernel" if number is None else LEVELS.get(max(-1, min(number, 2)), "")
+    )
+    pmus = ", ".join(f"{pmu.name} (type {pmu.type})" for pmu in events.pmus().values())
+    try:
+        tracing = f"{events.tracefs()}, {len(events.tracepoints())} tracepoints"
+    except OSError as error:
+        tracing = error.strerror or str(error)
+    return [
+        ("Kernel", f"{os.uname().release}, {os.uname().machine}, {os.cpu_count()} CPUs"),
+        ("perf_event_attr", f"{size}, {ffi.sizeof('struct perf_event_attr')} here (Linux {HEADERS_VERSION})"),
+        ("perf_event_paranoid", f"{level}: {meaning}"),
+        ("This user", "root" if os.geteuid() == 0 else f"uid {os.geteuid()}, no root"),
+        ("perf_event_mlock_kb", f"{_read(f'{SYSCTL}perf_event_mlock_kb')} KiB of rings without CAP_IPC_LOCK"),
+        ("PMUs", pmus or "none in sysfs"),
+        ("tracefs", tracing),
+    ]
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError:
+        return "unknown"
+
+
+def _generic_names() -> list[str]:
+    return [row[0] for row in (*events.SOFTWARE.values(), *events.HARDWARE.values())] + events.cache_events()
+
+
+def _unprivileged(name: str) -> Any:
+    return events.attr(name, disabled=1, exclude_kernel=1, exclude_hv=1)
+
+
+def _refusal(attr: Any, pid: int = 0, cpu: int = -1) -> str:
+    """Say why the event does not open; nothing if it does."""
+    try:
+        os.close(perf_event_open(attr, pid, cpu))
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _print_reasons(reasons: dict[str, str]) -> None:
+    """Print who fares alike together: each reason once."""
+    for reason in dict.fromkeys(reasons.values()):
+        names = [name for name, why in reasons.items() if why == reason]
+        shown = ", ".join(names) if len(names) < 13 else f"{', '.join(names[:10])} and {len(names) - 10} more"
+        print(f"  {'no ' if reason else 'yes'}  {shown}" + f"\n       {reason}" * bool(reason))
+
+
+def _live_count() -> str:
+    try:
+        fd = perf_event_open(_enabled(_unprivileged("page-faults")))
+    except OSError as error:
+        return f"none: {error.strerror}"
+    try:
+        with mmap.mmap(-1, PAGES * mmap.PAGESIZE) as area:
+            for page in range(PAGES):
+                area[page * mmap.PAGESIZE] = 1
+        return f"{counters.read(fd)[0].value} page faults while {PAGES} pages were touched"
+    finally:
+        os.close(fd)
+
+
+def _enabled(attr: Any) -> Any:
+    attr.disabled = 0
+    return attr
+
+
+def _verdict(privileges: list[str], generic: dict[str, str]) -> str:
+    if all(generic.values()):
+        return f"nothing can be counted here: {privileges[0]}"
+    hardware = [row[0] for row in events.HARDWARE.values()]
+    counted = "hardware and software events" if not all(generic[name] for name in hardware) else (
+        "software events, but no hardware ones: there is no PMU, as in most virtual machines")  # fmt: skip
+    whom = "of everybody" if not privileges[2] else "of your own processes"
+    where = "" if not privileges[1] else ", in user space only"
+    return f"this machine counts {counted}, {whom}{where}"
+
+
+def _offers() -> list[tuple[str, list[tuple[str, str]]]]:
+    generic = {"Software events": events.SOFTWARE, "Hardware events": events.HARDWARE}
+    offers = [
+        (
+            heading,
+            [(row[0], f"also {', '.join(row[1:])}" if row[1:] else "") for row in table.values() if _counts(row[0])],
+        )
+        for heading, table in generic.items()
+    ]
+    offers.append(("Cache events", [(name, "") for name in events.cache_events() if _counts(name)]))
+    for pmu in events.pmus().values():
+        named = [(_with_parameters(pmu, event), pmu.units.get(event, "")) for event in pmu.events]
+        offers.append((f"Events of PMU {pmu.name}", named))
+    try:
+        offers.append(("Tracepoints", [(name, "") for name in events.tracepoints()]))
+    except OSError as error:
+        print(f"list: no tracepoints: {error}", file=sys.stderr)
+    return offers
+
+
+def _counts(name: str) -> bool:
+    fd = lib.perf_event_open(_unprivileged(name), 0, -1, -1, lib.PERF_FLAG_FD_CLOEXEC)
+    if fd >= 0:
+        os.close(fd)
+    return fd >= 0 or ffi.errno not in ABSENT
+
+
+def _with_parameters(pmu: events.Pmu, event: str) -> str:
+    """Write an event whose parameters are the user's with a value for each."""
+    terms = (term.partition("=") for term in pmu.events[event].split(","))
+    return f"{pmu.name}/{','.join([event, *(f'{name}=0' for name, _, value in terms if value == '?')])}/"
