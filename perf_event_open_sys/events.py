@@ -339,7 +339,8 @@ class _Reader:
             _modify(fields, modifiers)
             if "P" in modifiers:
                 fields["precise_ip"] = max((pmu.max_precise for pmu in self.cores()), default=0)
-            label = found[0] if len(heads) == 1 and not shared else head.label + f":{modifiers}" * bool(modifiers)
+            colon = ":" if modifiers and not head.label.endswith("/") else ""
+            label = found[0] if len(heads) == 1 and not shared else f"{head.label}{colon}{modifiers}"
             scale, unit = _unit(fields, head.pmu, [term.name for term in own + terms])
             yield Event(named or label, _attr(fields | overrides), head.pmu, scale, unit, modifiers)
 
@@ -428,7 +429,8 @@ class _Reader:
         elif name in _WORDS:
             _add(fields, self.word(term, _WORDS[name], value or "1"))
         elif name == "branch_type":
-            bits = sum(self.word(term, _branches(), word) for word in set((value or "any").split("|")))
+            bits = sum(self.word(term, _branches(), word) for word in set((value or "any").split(",")))
+            bits |= 0 if bits & ~lib.PERF_SAMPLE_BRANCH_PLM_ALL else lib.PERF_SAMPLE_BRANCH_ANY
             _add(fields, {"sample_type": lib.PERF_SAMPLE_BRANCH_STACK, "branch_sample_type": bits})
         elif name in probe:
             fields[probe[name]] = (value or "") if name in ("path", "func") else self.number(term)
@@ -487,7 +489,7 @@ class _Reader:
 
 
 def _branches() -> dict[str, int]:
-    """Return the words of branch_type, several of which stand with "|" between them."""
+    """Return the words of branch_type, several of which stand in quotes with commas between them."""
     enum = ffi.typeof("enum perf_branch_sample_type").relements
     words = {name.removeprefix("PERF_SAMPLE_BRANCH_").lower(): value for name, value in enum.items()}
     bits = {word: value for word, value in words.items() if not word.endswith(("_shift", "max", "plm_all"))}
