@@ -12,7 +12,7 @@ from errno import EACCES, ENOENT
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import errors
-from .bindings import _nearest
+from .errors import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,8 +97,8 @@ def tracepoint_id(system: str, name: str, *, tracefs: str | None = None) -> int:
         return int(identity)
     systems = _open_directory(root)
     if system in systems:
-        raise ValueError(f"no tracepoint {system}:{name}{_nearest(name, listed(os.path.join(root, system)))}")
-    raise ValueError(f"no tracepoint {system}:{name}, nor any of {system}{_nearest(system, systems)}")
+        raise ValueError(f"no tracepoint {system}:{name}{nearest(name, listed(os.path.join(root, system)))}")
+    raise ValueError(f"no tracepoint {system}:{name}, nor any of {system}{nearest(system, systems)}")
 
 
 def tracepoints(*, tracefs: str | None = None) -> list[str]:
@@ -169,7 +169,7 @@ def _attributes(files: dict[str, str], suffix: str) -> Iterator[tuple[str, str]]
 
 def no_pmu(name: str, sysfs: str) -> str:
     known = listed(os.path.join(sysfs, DEVICES))
-    return f"this machine has no PMU {name!r}{_nearest(name, known)} (it has {', '.join(known) or 'none'})"
+    return f"this machine has no PMU {name!r}{nearest(name, known)} (it has {', '.join(known) or 'none'})"
 
 
 def number(text: str) -> int | None:

@@ -159,7 +159,7 @@ class Stat:
         self.on_exec = bool(self.command) and not options.all_cpus
         clock = "cpu-clock" if options.all_cpus else "task-clock"
         text = ",".join(options.events or [DEFAULT_EVENTS.format(clock)])
-        counting = {"freq": 0, "sample_period": 0, "sample_type": 0, "read_format": READ_FORMAT}
+        counting: dict[str, Any] = {"freq": 0, "sample_period": 0, "sample_type": 0, "read_format": READ_FORMAT}
         groups = events.parse(text, inherit=int(not options.all_cpus), **counting)
         self.groups = [[Counter(event) for event in group] for group in groups]
         self.counters = [counter for group in self.groups for counter in group]
@@ -279,7 +279,8 @@ class Stat:
 
     def title(self) -> str:
         if self.command:
-            return f"{' '.join(self.command)!r}" + f" ({self.options.repeat} runs)" * (self.options.repeat > 1)
+            runs = f" ({self.options.repeat} runs)" if self.options.repeat > 1 else ""
+            return f"{' '.join(self.command)!r}{runs}"
         return f"process {', '.join(map(str, self.options.pids))}" if self.options.pids else "all CPUs"
 
 

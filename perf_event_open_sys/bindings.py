@@ -7,6 +7,7 @@ fields as keywords, those of anonymous unions and bitfields too, and returns an 
 from __future__ import annotations
 
 from ._native import ffi, lib
+from .errors import nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,13 +30,6 @@ _FLAGS = {
 _CONFIGS = {lib.PERF_TYPE_HARDWARE: "perf_hw_id", lib.PERF_TYPE_SOFTWARE: "perf_sw_ids"}
 
 
-def _nearest(name: str, names: Any) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, names, 3, 0.5)
-    return f"; did you mean {' or '.join(close)}?" if close else ""
-
-
 def _refuse(ctype: Any, fields: dict[str, Any], error: Exception) -> NoReturn:
     """Say which field it was that cffi did not take."""
     tag = ctype.item.cname.split()[-1]
@@ -45,7 +39,7 @@ def _refuse(ctype: Any, fields: dict[str, Any], error: Exception) -> NoReturn:
             setattr(scratch, name, value)
         except AttributeError:
             known = [field for field in dir(scratch) if not field.startswith("__")]
-            raise TypeError(f"{tag} has no field {name!r}{_nearest(name, known)}") from None
+            raise TypeError(f"{tag} has no field {name!r}{nearest(name, known)}") from None
         except (TypeError, OverflowError) as reason:
             raise type(reason)(f"{tag}.{name}: {reason}") from None
     raise error
@@ -99,7 +93,7 @@ def PERF_MEM_S(a: str, s: str) -> int:  # noqa: N802
         return int(getattr(lib, f"PERF_MEM_{a}_{s}") << getattr(lib, f"PERF_MEM_{a}_SHIFT"))
     except AttributeError:
         known = [name for name in dir(lib) if name.startswith("PERF_MEM_")]
-        raise ValueError(f"no PERF_MEM_{a}_{s}{_nearest(f'PERF_MEM_{a}_{s}', known)}") from None
+        raise ValueError(f"no PERF_MEM_{a}_{s}{nearest(f'PERF_MEM_{a}_{s}', known)}") from None
 
 
 def name_of(enum: str, value: int) -> str:

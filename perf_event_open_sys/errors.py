@@ -31,7 +31,7 @@ from ._native import ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any, NoReturn
 
     from ._native import CData
@@ -72,6 +72,14 @@ _HINTS = {
     ("PERF_EVENT_IOC_MODIFY_ATTRIBUTES", EINVAL): "only a breakpoint can be changed, and only its own fields",
     ("PERF_EVENT_IOC_MODIFY_ATTRIBUTES", EOPNOTSUPP): "only a breakpoint can be changed",
 }
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return ``; did you mean …?`` with the names that are like a wrong one, or nothing."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, names, 3, 0.5)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
 def refused(call: str, hint: str = "") -> NoReturn:
@@ -116,11 +124,6 @@ def map_refused(fd: int, data_pages: int) -> NoReturn:
     elif code == ENOMEM:
         hint = f"there is no memory for {1 + data_pages} pages"
     failed(code, "mmap of the ring", hint)
-
-
-def map_refused(fd: int, pages: int) -> NoReturn:
-    """Raise what the mmap of *pages* pages of an event left in ``ffi.errno``."""
-    refused("mmap")
 
 
 def diagnose(errno: int, attr: CData, pid: int, cpu: int, group_fd: int, flags: int) -> str:

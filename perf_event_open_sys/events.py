@@ -38,7 +38,8 @@ from ._machine import (
     tracepoints,
 )
 from ._native import ffi, lib
-from .bindings import _nearest, perf_event_attr
+from .bindings import perf_event_attr
+from .errors import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -405,7 +406,7 @@ class _Reader:
         if name in _PERFS_OWN:
             return f"{name} is no event of the kernel: perf measures it itself"
         ours = [event for pmu in pmus(sysfs=self.sysfs).values() for event in pmu.events]
-        return f"no event {name!r}{_nearest(name, [*NAMES, *cache_events(), *ours])}"
+        return f"no event {name!r}{nearest(name, [*NAMES, *cache_events(), *ours])}"
 
     def terms(self, found: re.Match[str]) -> list[_Term]:
         terms, at, end = [], found.start("terms"), found.end("terms")
@@ -445,7 +446,7 @@ class _Reader:
             fields |= _on(pmu, named) if pmu.is_core and len(self.cores()) > 1 else named
         else:
             known = [*_NUMBERS, *_WORDS, *probe, *((*pmu.formats, *pmu.events) if pmu else ())]
-            self.fail(at, f"{f'PMU {pmu.name}' if pmu else 'this event'} has no term {name!r}{_nearest(name, known)}")
+            self.fail(at, f"{f'PMU {pmu.name}' if pmu else 'this event'} has no term {name!r}{nearest(name, known)}")
 
     def alias(self, fields: dict[str, Any], pmu: Pmu, term: _Term, given: set[str]) -> None:
         """Put an event of sysfs, which is terms again, into *fields*."""

@@ -28,7 +28,8 @@ _read_only: set[CData] = set()  # the mapped pages whose tail cannot be written
 
 
 def _mapped(ctype: Any, fd: int, pages: int, offset: int, *, writable: bool) -> CData:
-    size = pages * _PAGE_SIZE
+    """Map *pages* from *offset* on, and before them the control page where that is 0."""
+    size = (pages + (offset == 0)) * _PAGE_SIZE
     address = lib.ring_map(fd, size, offset, writable)
     if not address:
         errors.map_refused(fd, pages)
@@ -61,7 +62,7 @@ def map(fd: int, data_pages: int, *, overwrite: bool = False) -> CData:  # noqa:
     """
     if data_pages < 0 or data_pages & (data_pages - 1):
         raise ValueError(f"data_pages is {data_pages}, and must be a power of two or 0")
-    return _mapped(_PAGE, fd, 1 + data_pages, 0, writable=not overwrite)
+    return _mapped(_PAGE, fd, data_pages, 0, writable=not overwrite)
 
 
 def head(page: CData) -> int:
