@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from . import HEADERS_VERSION, counters, events, perf_event_attr, perf_event_open
 from ._native import ffi, lib
+from .errors import contents
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -72,11 +73,9 @@ def _facts() -> list[tuple[str, str]]:
     probe: Any = perf_event_attr(size=1)  # refused, and the kernel writes its own size back
     lib.perf_event_open(probe, 0, -1, -1, 0)
     size = f"{probe.size} bytes in the kernel" if probe.size > 1 else "of a size that the kernel does not tell"
-    level = _read(f"{SYSCTL}perf_event_paranoid")
+    level = contents(f"{SYSCTL}perf_event_paranoid")
     number = int(level) if level.lstrip("-").isdecimal() else None
-    meaning = (
-        "no such file: no perf events in this kernel" if number is None else LEVELS.get(max(-1, min(number, 2)), "")
-    )
+    meaning = "absent: this kernel has no perf events" if number is None else LEVELS[max(-1, min(number, 2))]
     pmus = ", ".join(f"{pmu.name} (type {pmu.type})" for pmu in events.pmus().values())
     try:
         tracing = f"{events.tracefs()}, {len(events.tracepoints())} tracepoints"
@@ -85,20 +84,12 @@ def _facts() -> list[tuple[str, str]]:
     return [
         ("Kernel", f"{os.uname().release}, {os.uname().machine}, {os.cpu_count()} CPUs"),
         ("perf_event_attr", f"{size}, {ffi.sizeof('struct perf_event_attr')} here (Linux {HEADERS_VERSION})"),
-        ("perf_event_paranoid", f"{level}: {meaning}"),
+        ("perf_event_paranoid", f"{level}: {meaning}".lstrip(": ")),
         ("This user", "root" if os.geteuid() == 0 else f"uid {os.geteuid()}, no root"),
-        ("perf_event_mlock_kb", f"{_read(f'{SYSCTL}perf_event_mlock_kb')} KiB of rings without CAP_IPC_LOCK"),
+        ("perf_event_mlock_kb", f"{contents(f'{SYSCTL}perf_event_mlock_kb')} KiB of rings without CAP_IPC_LOCK"),
         ("PMUs", pmus or "none in sysfs"),
         ("tracefs", tracing),
     ]
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path) as file:
-            return file.read().strip()
-    except OSError:
-        return "unknown"
 
 
 def _generic_names() -> list[str]:
@@ -128,21 +119,17 @@ def _print_reasons(reasons: dict[str, str]) -> None:
 
 def _live_count() -> str:
     try:
-        fd = perf_event_open(_enabled(_unprivileged("page-faults")))
+        fd = perf_event_open(events.attr("page-faults:u"))
     except OSError as error:
         return f"none: {error.strerror}"
     try:
         with mmap.mmap(-1, PAGES * mmap.PAGESIZE) as area:
             for page in range(PAGES):
                 area[page * mmap.PAGESIZE] = 1
-        return f"{counters.read(fd)[0].value} page faults while {PAGES} pages were touched"
+        counts: Any = counters.read(fd)[0]
+        return f"{counts.value} page faults while {PAGES} pages were touched"
     finally:
         os.close(fd)
-
-
-def _enabled(attr: Any) -> Any:
-    attr.disabled = 0
-    return attr
 
 
 def _verdict(privileges: list[str], generic: dict[str, str]) -> str:

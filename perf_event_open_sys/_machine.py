@@ -12,7 +12,7 @@ from errno import EACCES, ENOENT
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import errors
-from .errors import nearest
+from .errors import contents, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,7 @@ def tracefs(*, mounts: str = "/proc/self/mounts") -> str:
         FileNotFoundError: it is not mounted; the message says how to.
     """
     places = []
-    for line in _read(mounts).splitlines():
+    for line in contents(mounts).splitlines():
         where, kind = [*line.split(), "", "", ""][1:3]
         where = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), where)
         if kind in ("tracefs", "debugfs"):
@@ -92,7 +92,7 @@ def tracepoint_id(system: str, name: str, *, tracefs: str | None = None) -> int:
         FileNotFoundError, PermissionError: tracefs is not mounted, or closed to this user.
     """
     root = os.path.join(_tracefs(tracefs), "events")
-    identity = _read(os.path.join(root, system, name, "id"))
+    identity = contents(os.path.join(root, system, name, "id"))
     if identity.isdecimal():
         return int(identity)
     systems = _open_directory(root)
@@ -127,17 +127,9 @@ def listed(path: str) -> list[str]:
         return []
 
 
-def _read(path: str) -> str:
-    try:
-        with open(path, errors="replace") as file:
-            return file.read().strip()
-    except (OSError, ValueError):  # ValueError: a null byte in the name
-        return ""
-
-
 def read_pmu(name: str, sysfs: str) -> Pmu | None:
     root = os.path.join(sysfs, DEVICES, name)
-    kind = _read(os.path.join(root, "type"))
+    kind = contents(os.path.join(root, "type"))
     if "/" in name or not kind.isdecimal() or int(kind) >= 1 << 32:
         return None
     formats, events = (_files(os.path.join(root, part)) for part in ("format", "events"))
@@ -152,14 +144,19 @@ def read_pmu(name: str, sysfs: str) -> Pmu | None:
         },
         {event: float(text) for event, text in _attributes(events, ".scale") if re.fullmatch(_SCALE, text)},
         dict(_attributes(events, ".unit")),
-        cpus(_read(os.path.join(root, "cpumask")) or _read(os.path.join(root, "cpus"))),
-        name == "cpu" or os.path.exists(os.path.join(root, "cpus")),
-        number(_read(os.path.join(root, "caps", "max_precise"))) or 0,
+        cpus(contents(os.path.join(root, "cpumask")) or contents(os.path.join(root, "cpus"))),
+        is_core(root),
+        number(contents(os.path.join(root, "caps", "max_precise"))) or 0,
     )
 
 
+def is_core(root: str) -> bool:
+    """Tell whether a PMU's directory is that of a CPU's own: x86's only one has a name, others a file."""
+    return os.path.basename(root) == "cpu" or os.path.exists(os.path.join(root, "cpus"))
+
+
 def _files(directory: str) -> dict[str, str]:
-    files = {file: _read(os.path.join(directory, file)) for file in listed(directory)}
+    files = {file: contents(os.path.join(directory, file)) for file in listed(directory)}
     return {file: text for file, text in files.items() if text}
 
 

@@ -59,9 +59,9 @@ class Child:
         os.write(self._go, b"x")
         os.close(self._go)
         self._go = -1
-        reason = os.read(self._error, 1000).decode()  # ends when exec closes the other side
+        reason = os.read(self._error, 1000)  # ends when exec closes the other side
         os.close(self._error)
-        return reason
+        return reason.decode()
 
     def stop(self) -> None:
         """Let a command that was never told to go end, and be gone."""
@@ -159,8 +159,8 @@ class Stat:
         self.on_exec = bool(self.command) and not options.all_cpus
         clock = "cpu-clock" if options.all_cpus else "task-clock"
         text = ",".join(options.events or [DEFAULT_EVENTS.format(clock)])
-        counting: dict[str, Any] = {"freq": 0, "sample_period": 0, "sample_type": 0, "read_format": READ_FORMAT}
-        groups = events.parse(text, inherit=int(not options.all_cpus), **counting)
+        inherit = int(not options.all_cpus)
+        groups = events.parse(text, inherit=inherit, freq=0, sample_period=0, sample_type=0, read_format=READ_FORMAT)
         self.groups = [[Counter(event) for event in group] for group in groups]
         self.counters = [counter for group in self.groups for counter in group]
 

@@ -109,7 +109,7 @@ def map_refused(fd: int, data_pages: int) -> NoReturn:
     if code == EPERM:
         hint = (
             f"{1 + data_pages} pages and the user's other rings are more than kernel.perf_event_mlock_kb "
-            f"({_read(_SYSCTL + 'mlock_kb')} KiB and a page for each CPU) and RLIMIT_MEMLOCK allow: "
+            f"({contents(_SYSCTL + 'mlock_kb')} KiB and a page for each CPU) and RLIMIT_MEMLOCK allow: "
             "map less, or have CAP_IPC_LOCK"
         )
     elif code == EINVAL and data_pages & (data_pages - 1):
@@ -152,7 +152,7 @@ def _explain(errno: int, attr: Any, pid: int, cpu: int, group_fd: int, flags: in
     if errno == ESRCH:
         return f"there is no process or thread {pid}, or it has exited"
     if errno == ENODEV:
-        return f"CPU {cpu} is not online; {_read('/sys/devices/system/cpu/online')} are"
+        return f"CPU {cpu} is not online; {contents('/sys/devices/system/cpu/online')} are"
     if errno == EBADF and flags & lib.PERF_FLAG_PID_CGROUP and (group_fd == -1 or not _no_event(group_fd)):
         return f"PERF_FLAG_PID_CGROUP makes of pid a file descriptor of a cgroup's directory, and {pid} is none"
     if errno == EBADF:
@@ -165,17 +165,18 @@ def _explain(errno: int, attr: Any, pid: int, cpu: int, group_fd: int, flags: in
     return reasons[0] if reasons else _culprit(known, pid, cpu, group_fd, flags)
 
 
-def _read(path: str) -> str:
+def contents(path: str) -> str:
+    """Return the text of a file of /proc or /sys, stripped; nothing where there is none to be read."""
     try:
-        with open(path) as file:
+        with open(path, errors="replace") as file:
             return file.read().strip()
-    except OSError:
-        return "unknown"
+    except (OSError, ValueError):  # ValueError: a null byte in the name
+        return ""
 
 
 def _pmu_name(kind: int) -> str:
     names = os.listdir(_DEVICES) if os.path.isdir(_DEVICES) else []
-    return next((name for name in names if _read(f"{_DEVICES}/{name}/type") == str(kind)), "")
+    return next((name for name in names if contents(f"{_DEVICES}/{name}/type") == str(kind)), "")
 
 
 def _no_event(fd: int) -> str:
@@ -188,16 +189,16 @@ def _no_event(fd: int) -> str:
 
 
 def _denied(attr: Any, pid: int) -> str:
-    status = dict(line.split(":", 1) for line in _read("/proc/self/status").splitlines() if ":" in line)
+    status = dict(line.split(":", 1) for line in contents("/proc/self/status").splitlines() if ":" in line)
     capabilities = int(status.get("CapEff", "0"), 16)
     filtered = "a seccomp filter is set on this process, as containers have it: it must let perf_event_open through"
     seccomp = filtered if status.get("Seccomp", "0").strip() == "2" else ""
     # Capabilities in a user namespace of its own are none of the kernel's.
-    if _read("/proc/self/uid_map").split() == ["0", "0", "4294967295"] and capabilities & (
+    if contents("/proc/self/uid_map").split() == ["0", "0", "4294967295"] and capabilities & (
         1 << _CAP_PERFMON | 1 << _CAP_SYS_ADMIN
     ):
         return f"it is not for want of CAP_PERFMON: {seccomp or 'a security module (lockdown, SELinux) denies it'}"
-    paranoid = _read(_SYSCTL + "paranoid")
+    paranoid = contents(_SYSCTL + "paranoid")
     wants = "; ".join(_wants(attr, pid, int(paranoid)))
     text = f"kernel.perf_event_paranoid is {paranoid}: {wants or 'it does not forbid this by itself'}. "
     return text + "CAP_PERFMON (root has it) lifts this" + f"; {seccomp}" * bool(seccomp)
@@ -272,16 +273,16 @@ def _broken_rules(attr: Any, pid: int, cpu: int, group_fd: int, flags: int) -> I
         yield "remove_on_exec and enable_on_exec exclude each other"
     if attr.sigtrap and not (attr.remove_on_exec and pid != -1):
         yield "sigtrap needs remove_on_exec, and a task"
-    if attr.freq and attr.sample_freq > int(_read(_SYSCTL + "max_sample_rate")):
-        yield f"sample_freq is above kernel.perf_event_max_sample_rate, {_read(_SYSCTL + 'max_sample_rate')}"
+    if attr.freq and attr.sample_freq > int(contents(_SYSCTL + "max_sample_rate")):
+        yield f"sample_freq is above kernel.perf_event_max_sample_rate, {contents(_SYSCTL + 'max_sample_rate')}"
     if not attr.freq and attr.sample_period >> 63:
         yield "sample_period must be below 2**63"
     if pid == -1 and cpu == -1:
         yield "pid=-1 and cpu=-1 together are nothing: name a task, or a CPU"
     if flags & lib.PERF_FLAG_PID_CGROUP and (pid == -1 or cpu == -1):
         yield "a cgroup (PERF_FLAG_PID_CGROUP) is counted on a CPU: name its directory's descriptor as pid, and a cpu"
-    if cpu < -1 or cpu > int(_read("/sys/devices/system/cpu/possible").replace(",", "-").split("-")[-1]):
-        yield f"this machine has no CPU {cpu} (it has {_read('/sys/devices/system/cpu/possible')})"
+    if cpu < -1 or cpu > int(contents("/sys/devices/system/cpu/possible").replace(",", "-").split("-")[-1]):
+        yield f"this machine has no CPU {cpu} (it has {contents('/sys/devices/system/cpu/possible')})"
     if attr.inherit and sample & lib.PERF_SAMPLE_READ and not attr.inherit_thread:
         yield "PERF_SAMPLE_READ with inherit needs inherit_thread, and Linux 6.12"
     hooks = (lib.PERF_TYPE_TRACEPOINT, lib.PERF_TYPE_BREAKPOINT)  # may run in an NMI: not all clocks do
@@ -331,9 +332,9 @@ def _culprit(attr: Any, pid: int, cpu: int, group_fd: int, flags: int) -> str:
             if _opens(attr, pid, cpu, group_fd, flags):
                 return f"{whose} or this kernel does not take {field} ({kept:#x}): without it the event opens"
             setattr(attr, field, kept)
-    mask = _read(f"{_DEVICES}/{name}/cpumask")
-    if pid != -1 and (mask != "unknown" or _opens(attr, -1, max(cpu, 0), group_fd, flags)):
-        return f"{whose} counts whole CPUs and no task: open it with pid=-1 on CPU {mask if mask != 'unknown' else 0}"
+    mask = contents(f"{_DEVICES}/{name}/cpumask")
+    if pid != -1 and (mask or _opens(attr, -1, max(cpu, 0), group_fd, flags)):
+        return f"{whose} counts whole CPUs and no task: open it with pid=-1 on CPU {mask or 0}"
     if attr.type == lib.PERF_TYPE_TRACEPOINT:
         return f"no tracepoint has the id {attr.config}"
     if name == "uprobe":

@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import re
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -27,6 +28,7 @@ from ._machine import (
     SYSFS,
     Pmu,
     cpus,
+    is_core,
     listed,
     no_pmu,
     number,
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any, NoReturn, TypeVar
 
-    from ._native import CData
+    from .bindings import perf_event_attr_p
 
     _Any = TypeVar("_Any")
 
@@ -169,21 +171,21 @@ _MODIFIERS = {"I": {"exclude_idle": 1}, "D": {"pinned": 1}, "e": {"exclusive": 1
 _LETTERS = {*"ukhGHpP", *_MODIFIERS}
 _MILLISECONDS = (1e-6, "msec")  # what the clocks, which count nanoseconds, are shown in
 
-_strings: WeakKeyDictionary[CData, list[CData]] = WeakKeyDictionary()  # what an attr's pointers point to lives as long
+_strings: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()  # what an attr's pointers point to lives as long
 
 
 class Event(NamedTuple):
     """An event as it was read: what to open, and how to show its count; times *scale* it is in *unit*."""
 
     name: str
-    attr: CData
+    attr: perf_event_attr_p
     pmu: Pmu | None
     scale: float
     unit: str
     modifiers: str
 
 
-def attr(event: str, *, sysfs: str = SYSFS, tracefs: str | None = None, **overrides: Any) -> CData:
+def attr(event: str, *, sysfs: str = SYSFS, tracefs: str | None = None, **overrides: Any) -> perf_event_attr_p:
     """Return a new ``struct perf_event_attr *`` for one event of perf's syntax, with *overrides* as its other fields.
 
     For the uprobe and kprobe PMUs, ``uprobe_path`` and ``kprobe_func`` may be strings (as in
@@ -245,7 +247,7 @@ def _add(fields: dict[str, Any], more: dict[str, Any]) -> None:
         fields.pop("sample_period", None)
 
 
-def _attr(fields: dict[str, Any]) -> CData:
+def _attr(fields: dict[str, Any]) -> perf_event_attr_p:
     strings = {
         name: ffi.new("char[]", os.fsencode(value)) for name, value in fields.items() if isinstance(value, (str, bytes))
     }
@@ -339,7 +341,7 @@ class _Reader:
                 self.term(fields, head.pmu, term, {term.name for term in terms})
             _modify(fields, modifiers)
             if "P" in modifiers:
-                fields["precise_ip"] = max((pmu.max_precise for pmu in self.cores()), default=0)
+                fields["precise_ip"] = max((pmu.max_precise for pmu in self.cores), default=0)
             colon = ":" if modifiers and not head.label.endswith("/") else ""
             label = found[0] if len(heads) == 1 and not shared else f"{head.label}{colon}{modifiers}"
             scale, unit = _unit(fields, head.pmu, [term.name for term in own + terms])
@@ -368,13 +370,14 @@ class _Reader:
     def generic(self, name: str, kind: int, config: int) -> list[_Head]:
         """Return one head, or one for each kind of CPU."""
         fields = {"type": kind, "config": config}
-        cores = [] if kind == _SOFTWARE else self.cores()
+        cores = [] if kind == _SOFTWARE else self.cores
         if len(cores) < 2:
             return [_Head(name, fields)]
         return [_Head(f"{pmu.name}/{name}/", _on(pmu, fields), pmu) for pmu in cores]
 
+    @cached_property
     def cores(self) -> list[Pmu]:
-        return [pmu for pmu in pmus(sysfs=self.sysfs).values() if pmu.is_core]
+        return self.read(name for name in listed(self.devices) if is_core(os.path.join(self.devices, name)))
 
     def read(self, names: Iterable[str]) -> list[Pmu]:
         return [pmu for pmu in (read_pmu(name, self.sysfs) for name in names) if pmu]
@@ -443,7 +446,7 @@ class _Reader:
             fields["config"] = int(name[1:], 16)
         elif pmu and value is None and (generic := _generic(name)) and (pmu.is_core or generic[0] == pmu.type):
             named = {"type": generic[0], "config": generic[1]}
-            fields |= _on(pmu, named) if pmu.is_core and len(self.cores()) > 1 else named
+            fields |= _on(pmu, named) if pmu.is_core and len(self.cores) > 1 else named
         else:
             known = [*_NUMBERS, *_WORDS, *probe, *((*pmu.formats, *pmu.events) if pmu else ())]
             self.fail(at, f"{f'PMU {pmu.name}' if pmu else 'this event'} has no term {name!r}{nearest(name, known)}")
