@@ -24,8 +24,8 @@ ABSENT = (errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL, errno.ENODEV)
 LEVELS = {
     -1: "everybody may count everything",
     0: "everybody may count whole CPUs, but get no raw tracepoint samples",
-    1: "an ordinary user may count his own processes, in the kernel too",
-    2: "an ordinary user may count his own processes, in user space",
+    1: "an ordinary user may count processes of their own, in the kernel too",
+    2: "an ordinary user may count processes of their own, in user space",
 }
 
 
@@ -135,12 +135,10 @@ def _live_count() -> str:
 def _verdict(privileges: list[str], generic: dict[str, str]) -> str:
     if all(generic.values()):
         return f"nothing can be counted here: {privileges[0]}"
-    hardware = [row[0] for row in events.HARDWARE.values()]
-    counted = "hardware and software events" if not all(generic[name] for name in hardware) else (
-        "software events, but no hardware ones: there is no PMU, as in most virtual machines")  # fmt: skip
-    whom = "of everybody" if not privileges[2] else "of your own processes"
-    where = "" if not privileges[1] else ", in user space only"
-    return f"this machine counts {counted}, {whom}{where}"
+    virtual = all(generic[row[0]] for row in events.HARDWARE.values())
+    what = "software events (no hardware ones: there is no PMU, as in most virtual machines)" if virtual else "events"
+    whom = "your own processes" if privileges[2] else "everybody"
+    return f"this machine counts {what} of {whom}{', in user space only' if privileges[1] else ''}"
 
 
 def _offers() -> list[tuple[str, list[tuple[str, str]]]]:

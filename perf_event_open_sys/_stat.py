@@ -95,11 +95,12 @@ class Counter:
     def open(self, targets: list[tuple[int, int]], leader: Counter | None) -> None:
         self.reason, self.before, pmu = "", (0, 0, 0), self.event.pmu
         for index, (pid, cpu) in enumerate(targets):
-            if cpu >= 0 and pmu and pmu.cpumask and cpu not in pmu.cpumask:
+            group_fd = leader.fds[index] if leader else -1
+            if (leader and group_fd < 0) or (cpu >= 0 and pmu and pmu.cpumask and cpu not in pmu.cpumask):
                 self.fds.append(-1)
                 continue
             try:
-                self.fds.append(self.open_one(pid, cpu, leader.fds[index] if leader else -1))
+                self.fds.append(self.open_one(pid, cpu, group_fd))
             except OSError as error:
                 self.fds.append(-1)
                 if error.errno != ESRCH or len(targets) == 1:  # of many threads, one may end meanwhile
@@ -147,8 +148,9 @@ class Counter:
         if not running:
             reason = "enabled, but never on its PMU" if enabled else "what it counts did not run"
             return Count(self.name, self.event, None, NOT_COUNTED, reason)
-        scaled = counters.scaled(ffi.new("struct perf_counts *", (value, enabled, running))) or 0
-        return Count(self.name, self.event, scaled * self.event.scale, "", "", enabled, running)
+        total: Any = ffi.new("struct perf_counts *", (value, enabled, running))
+        scaled, scale = counters.scaled(total) or 0, self.event.scale
+        return Count(self.name, self.event, scaled if scale == 1 else scaled * scale, "", "", enabled, running)
 
 
 class Stat:
@@ -156,6 +158,7 @@ class Stat:
 
     def __init__(self, options: Namespace, output: TextIO) -> None:
         self.options, self.output, self.command = options, output, options.command
+        self.limit, self.reported = resource.getrlimit(resource.RLIMIT_NOFILE), 0.0
         self.on_exec = bool(self.command) and not options.all_cpus
         clock = "cpu-clock" if options.all_cpus else "task-clock"
         text = ",".join(options.events or [DEFAULT_EVENTS.format(clock)])
@@ -206,6 +209,7 @@ class Stat:
             signal.signal(signal.SIGINT, interrupt)
             for counter in self.counters:
                 counter.close()
+            resource.setrlimit(resource.RLIMIT_NOFILE, self.limit)
             if child:
                 child.stop()
 
@@ -213,8 +217,8 @@ class Stat:
         if self.options.all_cpus:
             with open("/sys/devices/system/cpu/online") as online:
                 targets = [(-1, cpu) for cpu in events.cpus(online.read().strip())]
-            # One file for each event on each CPU; the command, forked already, keeps the limit it was given.
-            resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+            # One file for each event on each CPU; the command is forked already, with the limit it was given.
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self.limit[1], self.limit[1]))
         elif self.options.pids:
             targets = [(int(thread), -1) for pid in self.options.pids for thread in listed(f"/proc/{pid}/task")]
             if not targets:
@@ -273,7 +277,8 @@ class Stat:
         if self.options.json:
             _report.as_json(self.output, counts, mean, interval=bool(self.options.interval))
         elif self.options.interval:
-            _report.as_lines(self.output, counts, mean, self.options.interval / 1000)
+            _report.as_lines(self.output, counts, mean, mean - self.reported)
+            self.reported = mean
         else:
             _report.as_table(self.output, counts, self.title(), elapsed, used)
 

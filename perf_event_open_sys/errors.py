@@ -119,7 +119,7 @@ def map_refused(fd: int, data_pages: int) -> NoReturn:
             "an event that is inherited and on no CPU (cpu=-1) has no ring: open it on each CPU, or without inherit; "
             "one that is mapped already takes the same number of pages only"
         )
-    elif code in (EBADF, ENODEV):
+    elif code in (EBADF, ENODEV, EACCES):
         hint = _no_event(fd)
     elif code == ENOMEM:
         hint = f"there is no memory for {1 + data_pages} pages"

@@ -344,6 +344,10 @@ class _Reader:
                 fields["precise_ip"] = max((pmu.max_precise for pmu in self.cores), default=0)
             colon = ":" if modifiers and not head.label.endswith("/") else ""
             label = found[0] if len(heads) == 1 and not shared else f"{head.label}{colon}{modifiers}"
+            try:
+                _attr(fields)  # without overrides, whose errors are not the text's
+            except OverflowError as error:
+                self.fail(found.start(), str(error))
             scale, unit = _unit(fields, head.pmu, [term.name for term in own + terms])
             yield Event(named or label, _attr(fields | overrides), head.pmu, scale, unit, modifiers)
 

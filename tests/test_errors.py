@@ -347,6 +347,18 @@ def test_a_ring_of_no_event_is_explained(map_ring):
     assert caught.value.errno == errno.EBADF
 
 
+def test_a_ring_of_another_file_is_explained(map_ring):
+    """The mmap's errno for a file of another kind comes with what the descriptor is."""
+    ours, theirs = os.pipe()
+    try:
+        with pytest.raises(OSError, match=rf"{ours} is pipe:\S+, and no perf event") as caught:
+            map_ring(ours, 1)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert caught.value.errno == errno.EACCES
+
+
 def test_a_ring_beyond_the_locked_memory_is_explained(event, map_ring):
     """The mmap's EPERM gives the value of perf_event_mlock_kb, and what lifts it."""
     if os.geteuid() == 0:

@@ -9,7 +9,9 @@ import re
 import shutil
 import subprocess
 
+import hypothesis
 import pytest
+from hypothesis import strategies
 from seccomp import deny, needs_seccomp
 
 from perf_event_open_sys import bindings as b
@@ -329,6 +331,47 @@ def test_a_wrong_event_is_a_value_error_with_a_caret(intel, text, message, caret
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         events.attr(text, sysfs=intel)
     assert str(caught.value).splitlines()[1:] == [f"  {text}", f"  {' ' * caret}^"]
+
+
+@pytest.mark.parametrize("text", ["mem:0x10000000000000000", "4294967296:0", "cs/config=0x1ffffffffffffffff/"])
+def test_a_number_too_large_is_a_value_error_with_its_field(text):
+    """What does not fit its field is the text's fault; an override that does not is an OverflowError."""
+    with pytest.raises(ValueError, match=r"perf_event_attr\.\w+: .*\n.*\n  \^$"):
+        events.attr(text)
+    with pytest.raises(OverflowError, match=r"perf_event_attr\.disabled"):
+        events.attr("cs", disabled=2)
+
+
+PIECES = [
+    "cycles",
+    "cs",
+    "mem:0x10",
+    "r1a",
+    "1:2",
+    "cpu_core",
+    "slots",
+    "event",
+    "=",
+    "0x1",
+    "a:b",
+    *"/:,{}'\"u*?~ \0é²٣",
+]
+
+
+@hypothesis.given(strategies.lists(strategies.sampled_from(PIECES), max_size=8))
+@hypothesis.settings(
+    max_examples=300, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+def test_any_text_is_an_event_or_a_value_error(intel, pieces):
+    """Text of the syntax's own pieces, and of others, is read or refused with a caret: nothing else."""
+    text = "".join(pieces)
+    try:
+        refusal = "" if events.parse(text, sysfs=intel, tracefs=f"{intel}/bus") else "no event, and no error\n"
+    except ValueError as error:
+        refusal = str(error)
+    except FileNotFoundError:  # a tracepoint, of a tree that has none
+        refusal = "" if ":" in text else "tracefs was looked for\n"
+    assert refusal == "" or refusal.endswith(" ^")
 
 
 @pytest.mark.parametrize(
