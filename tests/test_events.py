@@ -360,7 +360,10 @@ PIECES = [
 
 @hypothesis.given(strategies.lists(strategies.sampled_from(PIECES), max_size=8))
 @hypothesis.settings(
-    max_examples=300, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+    max_examples=300,
+    deadline=None,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )
 def test_any_text_is_an_event_or_a_value_error(intel, pieces):
     """Text of the syntax's own pieces, and of others, is read or refused with a caret: nothing else."""

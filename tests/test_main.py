@@ -1,5 +1,6 @@
 """The command line: check, list and stat, as an ordinary user too, and beside perf."""
 
+import ctypes
 import errno
 import fnmatch
 import functools
@@ -21,12 +22,17 @@ from perf_event_open_sys import events
 
 CLI = [sys.executable, "-m", "perf_event_open_sys"]
 needs_perf = pytest.mark.skipif(not shutil.which("perf"), reason="needs perf, the oracle")
-setarch = shutil.which("setarch")
+ADDR_NO_RANDOMIZE = 0x0040000  # of <sys/personality.h>
 
 
 def run(*arguments, **options):
     """Run the command line to its end."""
     return subprocess.run([*CLI, *arguments], capture_output=True, text=True, **options)
+
+
+def fixed_addresses():
+    """Have the programs to come lie at the same addresses each time: for ``preexec_fn``."""
+    ctypes.CDLL(None).personality(ADDR_NO_RANDOMIZE)
 
 
 def stat(*arguments, **options):
@@ -37,9 +43,7 @@ def stat(*arguments, **options):
 
 @pytest.fixture
 def faults(tmp_path):
-    """A program that touches as many pages as it is told, and nothing at random: to be run under setarch -R."""
-    if not setarch:
-        pytest.skip("needs setarch, of util-linux")
+    """A program that touches 1,000 pages, and that nothing but its own code puts into memory."""
     source = tmp_path / "faults.c"
     source.write_text(
         "#include <stdlib.h>\n#include <sys/mman.h>\n#include <unistd.h>\n#include <time.h>\n"
@@ -54,14 +58,15 @@ def faults(tmp_path):
     )
     if not shutil.which("cc"):
         pytest.skip("needs a C compiler")
-    subprocess.run(["cc", "-o", tmp_path / "faults", source], check=True)
-    os.chmod(tmp_path / "faults", 0o755)
-    return [setarch, "-R", tmp_path / "faults", "1000"]
+    if subprocess.run(["cc", "-static", "-o", tmp_path / "faults", source], capture_output=True).returncode:
+        pytest.skip("needs a C library to link with -static")
+    return [str(tmp_path / "faults"), "1000"]
 
 
 def perf_counts(event, command):
     """What perf counts of one event of a command."""
-    done = subprocess.run(["perf", "stat", "-x,", "-e", event, "--", *command], capture_output=True, text=True)
+    arguments = ["perf", "stat", "-x,", "-e", event, "--", *command]
+    done = subprocess.run(arguments, capture_output=True, text=True, preexec_fn=fixed_addresses)
     return [int(line.split(",")[0]) for line in done.stderr.splitlines()]
 
 
@@ -69,19 +74,19 @@ def perf_counts(event, command):
 def test_stat_counts_page_faults_as_perf_does(faults):
     """A program that touches 1,000 pages has as many faults here as under perf."""
     [perfs] = perf_counts("page-faults:u", faults)
-    ours = stat("-e", "page-faults:u", "--", *faults)["page-faults:u"]
+    ours = stat("-e", "page-faults:u", "--", *faults, preexec_fn=fixed_addresses)["page-faults:u"]
     assert ours["value"] > 1000
-    assert abs(ours["value"] - perfs) <= 3  # the C library's own start differs by a page
+    assert abs(ours["value"] - perfs) <= 1  # perf's longer environment may need a page of stack
 
 
 @needs_perf
 @needs_root
 def test_stat_counts_context_switches_as_perf_does(faults):
-    """A program that sleeps 20 times is switched away at least as often, here and under perf."""
+    """A program that sleeps 20 times is switched away as often, and now and then by others, here and under perf."""
     [perfs] = perf_counts("context-switches", faults)
     ours = stat("-e", "context-switches", "--", *faults)["context-switches"]
     assert ours["value"] >= 20
-    assert perfs >= 20
+    assert abs(ours["value"] - perfs) <= 10
 
 
 @needs_perf
