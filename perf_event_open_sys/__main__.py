@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from contextlib import nullcontext
+from functools import partial
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,11 +43,12 @@ def _parser() -> argparse.ArgumentParser:
     prog = "python -m perf_event_open_sys"
     parser = argparse.ArgumentParser(prog, description="Count events of Linux's perf.", formatter_class=_Help)
     commands = parser.add_subparsers(dest="subcommand", metavar="check | list | stat", prog=prog, required=True)
-    commands.add_parser("check", help="what this machine lets this user count (the default)")
-    listing = commands.add_parser("list", help="the events of this machine, in the syntax of stat -e")
+    add_command = partial(commands.add_parser, formatter_class=_Help)
+    add_command("check", help="what this machine lets this user count (the default)")
+    listing = add_command("list", help="the events of this machine, in the syntax of stat -e")
     listing.add_argument("glob", nargs="?", default="*", metavar="GLOB", help="only those that match, or contain this")
     text = "count the events of a command, of processes, or of all CPUs"
-    stat = commands.add_parser("stat", help=text, description=f"{text.capitalize()}.", formatter_class=_Help)
+    stat = add_command("stat", help=text, description=f"{text.capitalize()}.")
     add = stat.add_argument
     add("-e", dest="events", metavar="EVENT,...", action="append", help="events in perf's syntax; {a,b} is a group")
     whom = stat.add_mutually_exclusive_group()

@@ -340,7 +340,7 @@ class _Reader:
             for term in own + terms:
                 self.term(fields, head.pmu, term, {term.name for term in terms})
             _modify(fields, modifiers)
-            if "P" in modifiers:
+            if "P" in modifiers:  # as precise as the machine can be
                 fields["precise_ip"] = max((pmu.max_precise for pmu in self.cores), default=0)
             colon = ":" if modifiers and not head.label.endswith("/") else ""
             label = found[0] if len(heads) == 1 and not shared else f"{head.label}{colon}{modifiers}"
@@ -437,9 +437,11 @@ class _Reader:
         elif name in _WORDS:
             _add(fields, self.word(term, _WORDS[name], value or "1"))
         elif name == "branch_type":
-            bits = sum(self.word(term, _branches(), word) for word in set((value or "any").split(",")))
-            bits |= 0 if bits & ~lib.PERF_SAMPLE_BRANCH_PLM_ALL else lib.PERF_SAMPLE_BRANCH_ANY
-            _add(fields, {"sample_type": lib.PERF_SAMPLE_BRANCH_STACK, "branch_sample_type": bits})
+            _add(fields, {"sample_type": lib.PERF_SAMPLE_BRANCH_STACK})
+            for word in (value or "any").split(","):
+                _add(fields, {"branch_sample_type": self.word(term, _branches(), word)})
+            if not fields["branch_sample_type"] & ~lib.PERF_SAMPLE_BRANCH_PLM_ALL:
+                _add(fields, {"branch_sample_type": lib.PERF_SAMPLE_BRANCH_ANY})
         elif name in probe:
             fields[probe[name]] = (value or "") if name in ("path", "func") else self.number(term)
         elif pmu and name in pmu.events and value is None:
