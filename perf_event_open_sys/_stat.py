@@ -300,6 +300,7 @@ def _mean(counts: list[Count]) -> Count:
     values = [count.value for count in counts if count.value is not None]
     if len(counts) == 1 or not values:
         return counts[0]
+    enabled = sum(count.enabled_ns for count in counts) // len(counts)
+    running = sum(count.running_ns for count in counts) // len(counts)
     mean, spread = sum(values) / len(values), _report.standard_error(values)
-    enabled, running = (sum(times) // len(counts) for times in zip(*(count[5:7] for count in counts), strict=True))
     return Count(counts[-1].name, counts[-1].event, mean, "", "", enabled, running, spread)

@@ -308,7 +308,9 @@ class _Reader:
                 shared = re.compile(r":?(\w*)").match(self.text, position + 1)
                 assert shared
                 position = shared.end()
-                groups.append([event for found in members for event in self.events(found, shared[1], overrides)])
+                leader = list(self.events(members[0], shared[1], overrides))
+                others = shared[1].translate({ord("D"): "", ord("e"): ""})  # a leader's place is its group's
+                groups.append(leader + [event for one in members[1:] for event in self.events(one, others, overrides)])
             else:
                 found = self.match(position)
                 position = found.end()

@@ -117,6 +117,7 @@ def test_a_flag_newer_than_the_kernel_is_found_by_asking():
         os.close(fd)
         pytest.skip("needs a kernel without defer_callchain")
     assert "does not take defer_callchain (0x1): without it the event opens" in str(refusal(defer_callchain=1))
+    assert "or a combination of the attr's fields" in str(refusal(defer_callchain=1, defer_output=1))
 
 
 def test_group_rules_are_told_apart(event):

@@ -11,6 +11,7 @@ import subprocess
 
 import hypothesis
 import pytest
+from conftest import needs_root
 from hypothesis import strategies
 from seccomp import deny, needs_seccomp
 
@@ -33,6 +34,9 @@ def fields(attr):
     return {name: value for name, value in values.items() if value and name not in pointers}
 
 
+opening_nothing = functools.partial(deny, errno.ENOENT)
+
+
 def perfs_fields(block):
     """The fields of one attr of ``perf stat -vv``."""
     lines = [line.rsplit(None, 1) for line in block.split("----")[0].splitlines() if line.strip()]
@@ -40,11 +44,9 @@ def perfs_fields(block):
     return {name: int(value, 0) for name, value in values.items() if name not in PERFS_OWN}
 
 
-def perf_attrs(text, *command):
-    """What perf would open for a list of events, one attr each; nothing is opened."""
-    command = command or ("perf", "stat", "-vv")
-    denied = functools.partial(deny, errno.ENOENT)
-    run = subprocess.run([*command, "-e", text, "true"], capture_output=True, text=True, preexec_fn=denied)
+def perf_attrs(text, setup=opening_nothing):
+    """What perf would open for a list of events, one attr each; by default nothing is opened."""
+    run = subprocess.run(["perf", "stat", "-vv", "-e", text, "true"], capture_output=True, text=True, preexec_fn=setup)
     return [perfs_fields(block) for block in run.stderr.split("perf_event_attr:\n")[1:]]
 
 
@@ -142,6 +144,22 @@ def test_attrs_are_those_of_perf():
     assert len(compared) > 200
 
 
+@needs_perf
+@needs_root
+@pytest.mark.parametrize(
+    "text",
+    ["{page-faults:u,cs}:D", "{page-faults:k,cs}:u", "{page-faults,cs}:De", "{page-faults,cs:k}:pp", "{faults:H,cs}:G"],
+)
+def test_group_members_are_those_of_perf(text):
+    """A group's modifiers are those of its members, but for what is the leader's alone."""
+    [group] = events.parse(text)
+    mine = [{name: value for name, value in fields(event.attr).items() if name not in PERFS_OWN} for event in group]
+    theirs = perf_attrs(text, setup=None)  # perf opens no member of a leader that does not open
+    for attr in (*mine, *theirs):
+        attr.pop("exclude_guest", None)
+    assert mine == theirs
+
+
 def perf_list(kind):
     """The events that ``perf list`` prints of one kind, every name of each."""
     listed = subprocess.run(["perf", "list", "--no-desc"], capture_output=True, text=True).stdout
@@ -187,6 +205,7 @@ CALL, RETURN = b.PERF_SAMPLE_BRANCH_ANY_CALL, b.PERF_SAMPLE_BRANCH_ANY_RETURN
         ("period=7", {"sample_period": 7}, ["{ sample_period, sample_freq } 7"]),
         ("freq=77", {"sample_freq": 77, "freq": 1}, ["{ sample_period, sample_freq } 77", "freq 1"]),
         ("period=7,freq=77", {"sample_freq": 77, "freq": 1}, ["{ sample_period, sample_freq } 77", "freq 1"]),
+        ("period=7,freq=77,period=8", {"sample_period": 8, "freq": 0}, ["{ sample_period, sample_freq } 8"]),
         ("max-stack=10", {"sample_max_stack": 10}, ["sample_max_stack 10"]),
         ("overwrite", {"write_backward": 1}, ["write_backward 1"]),
         ("aux-output", {"aux_output": 1}, ["aux_output 1"]),
@@ -200,8 +219,7 @@ def test_sampling_terms_are_those_of_perf_record(terms, expected, lines):
     """What a term asks of a sample is in perf record's attr with the same value."""
     event = f"page-faults/{terms}/"
     command = ["perf", "record", "-vv", "-o", "/dev/null", "-e", event, "true"]
-    denied = functools.partial(deny, errno.ENOENT)
-    shown = subprocess.run(command, capture_output=True, text=True, preexec_fn=denied).stderr
+    shown = subprocess.run(command, capture_output=True, text=True, preexec_fn=opening_nothing).stderr
     theirs = [" ".join(line.split()) for line in shown.split("perf_event_attr:\n")[1].splitlines()]
     assert [line for line in lines if line not in theirs] == []
     attr = events.attr(event)
@@ -521,6 +539,7 @@ def test_probes_take_their_strings_and_keep_them(tmp_path):
     given = events.attr("uprobe/retprobe/", sysfs=str(tmp_path), uprobe_path="/bin/a,b", probe_offset=0x10)
     function = events.attr("kprobe/func=do_exit,offset=4/", sysfs=str(tmp_path))
     gc.collect()
+    _reused = [ffi.new("char[]", b"reused") for _ in range(1000)]
     texts = [ffi.string(ffi.cast("char *", attr.uprobe_path)) for attr in (written, given)]
     assert texts == [b"/bin/a,b"] * 2
     assert (written.config, given.config, written.probe_offset) == (5 << 32 | 1, 1, 0x10)

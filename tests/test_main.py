@@ -18,7 +18,7 @@ from conftest import needs_root
 from seccomp import deny, needs_seccomp
 from test_errors import paranoid  # noqa: F401 - a fixture
 
-from perf_event_open_sys import events
+from perf_event_open_sys import _report, events
 
 CLI = [sys.executable, "-m", "perf_event_open_sys"]
 needs_perf = pytest.mark.skipif(not shutil.which("perf"), reason="needs perf, the oracle")
@@ -150,6 +150,10 @@ def test_a_group_whose_leader_is_not_open_is_not_counted():
     ]
     assert rows["page-faults:u"]["reason"] == rows["77:1:u"]["reason"]
     assert rows["faults:uW"]["value"] == rows["page-faults:uW"]["value"] > 0
+    # A pinned member is what the kernel takes alone, and in no group.
+    rows = stat("-e", "{page-faults,faults:D}:u,{page-faults,minor-faults:D}:uW", "--", "true")
+    assert "only the leader of a group can be pinned" in rows["faults:Du"]["reason"]
+    assert rows["minor-faults:DuW"]["value"] > 0
 
 
 def test_stat_repeats_and_shows_the_spread():
@@ -212,6 +216,24 @@ def test_interrupt_prints_what_was_counted(arguments):
         sleeper.kill()
     assert "task-clock" in rest
     assert "Traceback" not in rest
+
+
+def test_interrupt_is_the_commands():
+    """Without intervals too, Ctrl-C ends the command, and then the table comes."""
+    command = [*CLI, "stat", "-e", "task-clock:u", "--", "sh", "-c", "echo; exec sleep 60"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen(command, **pipes) as counting:
+        counting.stdout.readline()  # it runs
+        os.killpg(counting.pid, signal.SIGINT)
+        shown = counting.stderr.read()
+    assert "seconds time elapsed" in shown
+    assert counting.returncode == 128 + signal.SIGINT
+
+
+def test_the_spread_is_the_standard_error_of_the_mean():
+    """In per cent of the mean; nothing where the mean is 0."""
+    assert _report.standard_error([1, 2, 3]) == pytest.approx(100 / 3**0.5 / 2)
+    assert _report.standard_error([0, 0]) == 0
 
 
 @pytest.mark.parametrize(
@@ -284,6 +306,8 @@ def test_everything_that_list_prints_is_an_event():
     names = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
     assert "page-faults" in names
     assert len([events.attr(name) for name in names]) == len(names) > 10
+    if not any(pmu.is_core for pmu in events.pmus().values()):
+        assert "cycles" not in names
 
 
 def test_list_is_filtered_by_a_glob():
