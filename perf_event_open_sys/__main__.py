@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     listing = add_command("list", help="the events of this machine, in the syntax of stat -e")
     listing.add_argument("glob", nargs="?", default="*", metavar="GLOB", help="only those that match, or contain this")
     text = "count the events of a command, of processes, or of all CPUs"
-    stat = add_command("stat", help=text, description=f"{text.capitalize()}.")
+    stat = add_command("stat", help=text, description=f"C{text[1:]}.")
     add = stat.add_argument
     add("-e", dest="events", metavar="EVENT,...", action="append", help="events in perf's syntax; {a,b} is a group")
     whom = stat.add_mutually_exclusive_group()
@@ -58,13 +58,15 @@ def _parser() -> argparse.ArgumentParser:
     add("-r", dest="repeat", metavar="N", type=_positive, default=1, help="run the command N times; print the means")
     add("--json", action="store_true", help="print JSON; with -I, a line for each interval")
     add("-o", dest="output", metavar="FILE", help="print to this file, not to standard error")
-    add("command", nargs="*", metavar="COMMAND", help="the program and its arguments, after --")
+    add("command", nargs=argparse.REMAINDER, metavar="COMMAND ...", help="the program and its arguments, best after --")
     return parser
 
 
 def _stat(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     from ._stat import Stat
 
+    if options.command[:1] == ["--"]:  # argparse leaves it to us
+        del options.command[0]
     if not (options.command or options.pids or options.all_cpus):
         parser.error("stat needs a COMMAND, -p PID or -a")
     if options.pids and options.command:

@@ -253,6 +253,13 @@ def test_the_commands_exit_status_is_passed_on(command, status, text):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("dashes", [[], ["--"]])
+def test_the_commands_options_are_its_own(dashes):
+    """What stands after the command is the command's, a second -- too; the first -- may be left out."""
+    done = run("stat", "-o", os.devnull, "-e", "page-faults:u", *dashes, "echo", "-e", "a", "--", "-p", "b")
+    assert (done.returncode, done.stdout) == (0, "a -- -p b\n")
+
+
 def test_the_command_gets_its_signals_back():
     """What Python ignores (SIGPIPE) and what stat does (SIGINT) is not ignored by the command."""
     done = run("stat", "-o", os.devnull, "--", "grep", "SigIgn", "/proc/self/status")
