@@ -33,6 +33,8 @@ from .ioctls import perf_event_open
 
 TYPE_CHECKING = False  # typing itself costs more than the rest of this import
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from cffi import FFI
 
 __all__ = [
@@ -85,3 +87,12 @@ def get_ffibuilder() -> FFI:
     builder.cdef(declarations(Path(get_include())))
     builder.set_source(f"{__name__}._native", "")
     return builder
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import ``events`` by its first use: it costs more than all the rest."""
+    if name != "events":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return import_module(f"{__name__}.events")

@@ -120,7 +120,14 @@ def name(record: CData) -> bytes:
 def _events(attr: CData | Mapping[int, CData], *, trailer: bool = False) -> CData:
     """Return the ``records_event[]`` of the given attrs, sorted by id; they must outlive it."""
     known = (lib.PERF_SAMPLE_MAX, lib.PERF_SAMPLE_BRANCH_MAX, lib.PERF_FORMAT_MAX)
-    pairs = [(0, attr)] if isinstance(attr, ffi.CData) else sorted(attr.items(), key=lambda pair: pair[0])
+    if isinstance(attr, ffi.CData):
+        pairs = [(0, attr)]
+    elif hasattr(attr, "items"):
+        pairs = sorted(attr.items(), key=lambda pair: pair[0])
+    else:
+        raise TypeError(
+            f"attr must be a struct perf_event_attr * or a mapping of ids to them, not {type(attr).__name__}"
+        )
     if not pairs:
         raise ValueError("no attr is given")
     events = ffi.new("struct records_event[]", pairs)
