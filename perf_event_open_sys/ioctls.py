@@ -90,7 +90,7 @@ def set_output(fd: int, output_fd: int) -> None:
 
 def set_filter(fd: int, filter: str | bytes) -> None:  # noqa: A002 - the man page's word
     """Let only what *filter* describes through: a tracepoint's fields (``"prev_pid == 1"``), or a PMU's addresses."""
-    text = filter.encode() if isinstance(filter, str) else bytes(filter)
+    text = filter.encode() if isinstance(filter, str) else bytes(memoryview(filter))
     if b"\0" in text:
         raise ValueError("a filter cannot contain a null byte")
     if lib.ioctl_set_filter(fd, text):
