@@ -392,23 +392,30 @@ static void clear(struct perf_sample *out)
     memset((char *)out + LINES * LINE, 0, sizeof *out % LINE);
 }
 
+static void begin_sample(size_t offset, const struct perf_event_header *header, struct perf_sample *out)
+{
+    clear(out);
+    out->offset = (uint32_t)offset;
+    out->size = header->size;
+    out->misc = header->misc;
+}
+
 /* Decode the sample at `offset`; 0, or -1. */
 static int parse_one(const char *buffer, size_t offset, const struct perf_event_header *header,
                      const struct perf_event_attr *attr, size_t fixed, struct perf_sample *out)
 {
     const size_t begin = offset + sizeof *header, end = offset + header->size;
 
-    clear(out);
-    out->offset = (uint32_t)offset;
-    out->size = header->size;
-    out->misc = header->misc;
+    begin_sample(offset, header, out);
     if (take_sample(buffer, begin, end, attr, fixed, 1, out))
         return 0;
     /* Where the CPU gave no branch stack at all, the kernel leaves hw_idx out too: the record's length tells. */
-    out->branch_hw_idx = 0;
-    if (attr->sample_type & PERF_SAMPLE_BRANCH_STACK && out->branch_count == 0 &&
-        take_sample(buffer, begin, end, attr, fixed, 0, out))
-        return 0;
+    if (attr->sample_type & PERF_SAMPLE_BRANCH_STACK && attr->branch_sample_type & PERF_SAMPLE_BRANCH_HW_INDEX &&
+        out->branch_count == 0) {
+        begin_sample(offset, header, out);
+        if (take_sample(buffer, begin, end, attr, fixed, 0, out) && out->branch_count == 0)
+            return 0;
+    }
     return failed(EBADMSG);
 }
 
@@ -471,7 +478,7 @@ int records_sample_id(const void *buffer, size_t size, const struct records_even
     const char *end, *at;
     uint64_t type;
     uint32_t reserved;
-    size_t id_place;
+    size_t id_place, body;
 
     if (ids_agree(events, n_events, id_in_trailer) < 0)
         return -1;
@@ -485,12 +492,11 @@ int records_sample_id(const void *buffer, size_t size, const struct records_even
     if (id_place && !(attr = find(events, n_events, end - id_place)))
         return -1;
     type = attr->sample_type;
-    if (header.size < sizeof header + 8 * words(type, TRAILER))
+    body = header.type < PERF_RECORD_MAX ? body_size[header.type] : 0;
+    if (header.size < (body ? body : sizeof header) + 8 * words(type, TRAILER))
         return failed(EBADMSG);
     at = end - 8 * words(type, TRAILER);
-    clear(out);
-    out->size = header.size;
-    out->misc = header.misc;
+    begin_sample(0, &header, out);
     if (type & PERF_SAMPLE_TID)
         pair(&at, &out->pid, &out->tid);
     if (type & PERF_SAMPLE_TIME)
