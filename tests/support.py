@@ -1,4 +1,4 @@
-"""What several test modules share: an encoder of records written from the man page alone, rings in plain memory, workloads."""
+"""What several test modules share: an independent encoder of records, rings in plain memory, workloads."""
 
 import mmap
 import struct
@@ -88,9 +88,9 @@ def encode_read(read_format, members):
 def encode_sample(attr, values, misc=0):
     """Return the PERF_RECORD_SAMPLE that the kernel would write for *values* to an event of *attr*.
 
-    Besides the one-word fields: ``read`` (dicts), ``callchain``, ``raw``, ``branch`` (words by entry), ``branch_hw_idx``,
-    ``branch_counters``, ``user_regs`` and ``intr_regs`` (None without an ABI), their ``_abi``, ``user_stack`` (the bytes
-    copied), ``user_stack_room`` and ``aux``.
+    Besides the one-word fields: ``read`` (dicts), ``callchain``, ``raw``, ``branch`` (the words of each entry),
+    ``branch_hw_idx``, ``branch_counters``, ``user_regs`` and ``intr_regs`` with their ``_abi``, ``user_stack`` (the
+    bytes that could be copied), ``user_stack_room`` and ``aux``.
     """
     kind = attr.sample_type
     out = list(_words(BEFORE_READ, kind, values))
