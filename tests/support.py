@@ -1,7 +1,11 @@
 """What several test modules share: an independent encoder of records, rings in plain memory, workloads."""
 
+import contextlib
 import mmap
+import os
 import struct
+import subprocess
+import sys
 
 from perf_event_open_sys import bindings as b
 from perf_event_open_sys import ffi
@@ -162,3 +166,31 @@ def fault(pages):
     """Cause *pages* page faults in user space, one a page."""
     with mmap.mmap(-1, pages * PAGE_SIZE) as area:
         touch(area, pages)
+
+
+CPUS = sorted(os.sched_getaffinity(0))
+
+
+@contextlib.contextmanager
+def child(script):
+    """Run *script* in another Python, once started: yield (its process, a function that lets it go and waits).
+
+    The script begins when that function is called; it has ``os``, ``mmap``, ``ctypes`` and ``fault``.
+    """
+    prelude = (
+        f"import ctypes, mmap, os, sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); from support import fault"
+    )
+    code = f"{prelude}\nprint(end='.', flush=True); sys.stdin.read(1)\n{script}"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.read(1) == b"."
+
+        def go():
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            assert process.wait(60) == 0
+
+        try:
+            yield process, go
+        finally:
+            if process.poll() is None:
+                process.kill()

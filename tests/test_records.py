@@ -1,32 +1,48 @@
 """Records: structs, samples in the kernel's order, views, and bytes that are no records."""
 
 import contextlib
+import ctypes
 import itertools
+import mmap
+import os
+import platform
 import random
+import select
 import struct
+import threading
+import time
 
 import pytest
+from conftest import needs_root
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import (
     BEFORE_READ,
     BEHIND_INTR,
     BEHIND_STACK,
+    CPUS,
+    DUMMY,
     ONE_WORD,
+    PAGE_FAULTS,
+    PAGE_SIZE,
     TIMES,
-    encode_read,
+    TRAILER,
+    child,
     encode_sample,
     encode_trailer,
+    fault,
     record,
+    touch,
     u64,
 )
 
 from perf_event_open_sys import bindings as b
-from perf_event_open_sys import ffi, lib, perf_event_attr, records
+from perf_event_open_sys import ffi, ioctls, perf_event_attr, records, ring
 
 REPEATABLE = settings(deadline=None, derandomize=True, max_examples=300)
 SAMPLE_BITS = [1 << bit for bit in range(b.PERF_SAMPLE_MAX.bit_length() - 1)]
 ALL_SAMPLE_BITS = (b.PERF_SAMPLE_MAX - 1) & ~b.PERF_SAMPLE_WEIGHT  # the kernel takes one of the two weights
+PAIRS = (b.PERF_SAMPLE_TID, b.PERF_SAMPLE_CPU)
 BRANCH_FLAGS = (0, b.PERF_SAMPLE_BRANCH_HW_INDEX, b.PERF_SAMPLE_BRANCH_COUNTERS)
 GOOD = record(b.PERF_RECORD_SAMPLE, u64(1))  # of PLAIN
 NAMED = (b.PERF_RECORD_MMAP, b.PERF_RECORD_MMAP2, b.PERF_RECORD_COMM, b.PERF_RECORD_KSYMBOL, b.PERF_RECORD_CGROUP)
@@ -581,3 +597,682 @@ def test_a_view_of_another_buffer_is_a_value_error(data, read_format):
     for view in (*views, records.user_stack, records.aux):
         with pytest.raises(ValueError, match="not of this buffer"):
             view(data, sample)
+
+
+# --- Every record type, synthesized ----------------------------------------------------------------------------------
+
+WHO = struct.pack("=II", 11, 12)
+# Type -> (body, misc, what its struct says); the numbers are in the man page's order of the fields.
+BODIES = {
+    "mmap": (WHO + u64(1, 2, 3) + b"/bin/a\0\0", 0, {"pid": 11, "tid": 12, "addr": 1, "len": 2, "pgoff": 3}),
+    "lost": (u64(1, 2), 0, {"id": 1, "lost": 2}),
+    "comm": (WHO + b"a name\0\0", b.PERF_RECORD_MISC_COMM_EXEC, {"pid": 11, "tid": 12}),
+    "exit": (struct.pack("=IIIIQ", 1, 2, 3, 4, 5), 0, {"pid": 1, "ppid": 2, "tid": 3, "ptid": 4, "time": 5}),
+    "throttle": (u64(1, 2, 3), 0, {"time": 1, "id": 2, "stream_id": 3}),
+    "unthrottle": (u64(1, 2, 3), 0, {"time": 1, "id": 2, "stream_id": 3}),
+    "fork": (struct.pack("=IIIIQ", 1, 2, 3, 4, 5), 0, {"pid": 1, "ppid": 2, "tid": 3, "ptid": 4, "time": 5}),
+    "read": (WHO + u64(5), 0, {"pid": 11, "tid": 12}),
+    "sample": (u64(5), 0, {}),
+    "mmap2": (
+        WHO + u64(1, 2, 3) + struct.pack("=IIQQII", 4, 5, 6, 7, 8, 9) + b"/bin/a\0\0",
+        0,
+        {"pid": 11, "tid": 12, "addr": 1, "len": 2, "pgoff": 3, "maj": 4, "min": 5}
+        | {"ino": 6, "ino_generation": 7, "prot": 8, "flags": 9},
+    ),
+    "aux": (u64(1, 2, 3), 0, {"aux_offset": 1, "aux_size": 2, "flags": 3}),
+    "itrace_start": (WHO, 0, {"pid": 11, "tid": 12}),
+    "lost_samples": (u64(9), 0, {"lost": 9}),
+    "switch": (b"", b.PERF_RECORD_MISC_SWITCH_OUT | b.PERF_RECORD_MISC_SWITCH_OUT_PREEMPT, {}),
+    "switch_cpu_wide": (WHO, b.PERF_RECORD_MISC_SWITCH_OUT, {"next_prev_pid": 11, "next_prev_tid": 12}),
+    "namespaces": (WHO + u64(2, 1, 2, 3, 4), 0, {"pid": 11, "tid": 12, "nr_namespaces": 2}),
+    "ksymbol": (
+        u64(1) + struct.pack("=IHH", 2, 3, 4) + b"a_symbol" + bytes(8),
+        0,
+        {"addr": 1, "len": 2, "ksym_type": 3, "flags": 4},
+    ),
+    "bpf_event": (struct.pack("=HHI8s", 1, 2, 3, b"01234567"), 0, {"type": 1, "flags": 2, "id": 3}),
+    "cgroup": (u64(1) + b"/a/group", 0, {"id": 1}),
+    "text_poke": (u64(1) + struct.pack("=HH", 2, 3) + b"oonnn" + bytes(7), 0, {"addr": 1, "old_len": 2, "new_len": 3}),
+    "aux_output_hw_id": (u64(1), 0, {"hw_id": 1}),
+    "callchain_deferred": (u64(1, 2, 3, 4), 0, {"cookie": 1, "nr": 2}),
+}
+
+
+def kind_of(tag):
+    """Return the number of a record type."""
+    return getattr(b, f"PERF_RECORD_{tag.upper()}")
+
+
+def test_every_record_type_of_the_header_has_a_struct():
+    """Each enumerator of perf_event_type, and so each of the next header's, is in the tests below."""
+    names = set(ffi.typeof("enum perf_event_type").elements.values()) - {"PERF_RECORD_MAX"}
+    assert names == {f"PERF_RECORD_{tag.upper()}" for tag in BODIES}
+    assert len(names) == 22
+
+
+@pytest.mark.parametrize("tag", BODIES)
+def test_iterate_gives_each_type_its_struct(tag):
+    """All fields of every record type are where the kernel writes them."""
+    body, misc, fields = BODIES[tag]
+    [found] = records.iterate(record(kind_of(tag), body, misc))
+    assert ffi.typeof(found) is ffi.typeof(f"struct perf_record_{tag} *")
+    assert (found.header.type, found.header.misc, found.header.size) == (kind_of(tag), misc, 8 + len(body))
+    assert {name: getattr(found, name) for name in fields} == fields
+
+
+def test_what_ends_a_record_is_reached_through_its_struct():
+    """Arrays at the end have the length that the record's own fields say."""
+    found = {}
+    for one in records.iterate(b"".join(record(kind_of(tag), body) for tag, (body, _, _) in BODIES.items())):
+        found[ffi.typeof(one).cname] = one
+    assert found["struct perf_record_read *"].values[0] == 5
+    link = found["struct perf_record_namespaces *"].link_info
+    assert [(link[i].dev, link[i].ino) for i in range(2)] == [(1, 2), (3, 4)]
+    assert bytes(found["struct perf_record_bpf_event *"].tag) == b"01234567"
+    assert list(found["struct perf_record_callchain_deferred *"].ips[0:2]) == [3, 4]
+    assert bytes(found["struct perf_record_text_poke *"].bytes[0:5]) == b"oonnn"
+
+
+@pytest.mark.parametrize(
+    ("tag", "expected"),
+    [("mmap", b"/bin/a"), ("mmap2", b"/bin/a"), ("comm", b"a name"), ("ksymbol", b"a_symbol"), ("cgroup", b"/a/group")],
+)
+def test_name_is_the_bytes_up_to_the_nul_or_the_records_end(tag, expected):
+    """Names come as bytes; one without a NUL ends with its record, not in the next."""
+    buffer = record(kind_of(tag), BODIES[tag][0])
+    found = next(records.iterate(buffer + record(b.PERF_RECORD_LOST, b"x" * 16)))
+    assert records.name(found) == expected
+
+
+def test_name_may_be_missing_altogether():
+    """A record that ends with its struct has an empty name."""
+    [found] = records.iterate(record(b.PERF_RECORD_COMM, WHO))
+    assert records.name(found) == b""
+
+
+def test_name_of_a_record_without_one_is_a_type_error():
+    """The message says which struct carries no name."""
+    [found] = records.iterate(record(b.PERF_RECORD_SWITCH))
+    with pytest.raises(TypeError, match="perf_record_switch"):
+        records.name(found)
+
+
+def test_mmap2_carries_a_build_id_where_misc_says_so():
+    """The same 24 bytes, by PERF_RECORD_MISC_MMAP_BUILD_ID."""
+    body = WHO + u64(1, 2, 3) + struct.pack("=BBH20sII", 20, 0, 0, bytes(range(20)), 8, 9) + b"/bin/a\0\0"
+    [found] = records.iterate(record(b.PERF_RECORD_MMAP2, body, b.PERF_RECORD_MISC_MMAP_BUILD_ID))
+    assert bytes(found.build_id[0 : found.build_id_size]) == bytes(range(20))
+    assert (found.prot, found.flags, records.name(found)) == (8, 9, b"/bin/a")
+    device = body[:32] + b"\xff" + body[33:]  # a device number, whatever its first byte
+    [found] = records.iterate(record(b.PERF_RECORD_MMAP2, device))
+    assert (found.build_id_size, found.ino, found.ino_generation) == (255, *struct.unpack("=2Q", body[40:56]))
+
+
+@pytest.mark.parametrize("kind", [0, b.PERF_RECORD_MAX, 64, 2**32 - 1])
+def test_an_unknown_type_is_data(kind):
+    """A type of the future, or of a tool's own, comes as its header; the body is behind it."""
+    [found, behind] = records.iterate(record(kind, u64(7)) + record(b.PERF_RECORD_SWITCH))
+    assert ffi.typeof(found) is ffi.typeof("struct perf_event_header *")
+    assert (found.type, found.size) == (kind, 16)
+    assert ffi.cast("uint64_t *", found + 1)[0] == 7
+    assert behind.header.type == b.PERF_RECORD_SWITCH
+
+
+def test_a_record_keeps_its_buffer_alive():
+    """The pointers are all that is left, and what they point at is still there."""
+    kept = list(records.iterate(bytearray(record(b.PERF_RECORD_LOST, u64(1, 2)) * 5000)))
+    assert bytearray(len(kept) * 24)  # would take the place of a freed one
+    assert {(one.id, one.lost) for one in kept} == {(1, 2)}
+    buffer = bytearray(record(b.PERF_RECORD_LOST, u64(1, 2)))
+    [one] = records.iterate(buffer)
+    with pytest.raises(BufferError):
+        buffer.clear()
+    assert one.lost == 2
+
+
+@pytest.mark.parametrize("tag", [tag for tag in BODIES if tag != "sample"])
+def test_sample_id_reads_the_trailer_behind_any_record(tag):
+    """All 64 combinations of TID, TIME, ID, STREAM_ID, CPU, IDENTIFIER, the last being last."""
+    values = {"pid": 1, "tid": 2, "time": 2**64 - 3, "id": 4, "stream_id": 5, "cpu": 6}
+    for n in range(7):
+        for wanted in itertools.combinations([bit for bit, _ in TRAILER], n):
+            attr = perf_event_attr(
+                sample_type=sum(wanted) | b.PERF_SAMPLE_CALLCHAIN | b.PERF_SAMPLE_IP, sample_id_all=1
+            )
+            [found] = records.iterate(record(kind_of(tag), BODIES[tag][0] + encode_trailer(attr, values)))
+            trailer = records.sample_id(found, attr)
+            assert ffi.typeof(trailer) is ffi.typeof("struct perf_sample *")
+            asked = {part for bit, name in TRAILER if bit in wanted for part in (name if bit in PAIRS else (name,))}
+            for name, value in values.items():
+                assert getattr(trailer, name) == (value if name in asked else 0), name
+            assert (trailer.ip, trailer.size) == (0, found.header.size)
+
+
+def test_sample_id_selects_among_several_events():
+    """The trailer's own id says whose fields it has; it is found from the record's end."""
+    attrs = {
+        1: perf_event_attr(sample_type=b.PERF_SAMPLE_IDENTIFIER | b.PERF_SAMPLE_TIME, sample_id_all=1),
+        2: perf_event_attr(sample_type=b.PERF_SAMPLE_IDENTIFIER | b.PERF_SAMPLE_CPU, sample_id_all=1),
+    }
+    buffer = b"".join(
+        record(b.PERF_RECORD_LOST, u64(0, 0) + encode_trailer(attrs[one], {"id": one, "time": 77, "cpu": 5}))
+        for one in (2, 1)
+    )
+    trailers = [records.sample_id(one, attrs) for one in records.iterate(buffer)]
+    assert [(one.id, one.time, one.cpu) for one in trailers] == [(2, 0, 5), (1, 77, 0)]
+    stranger = record(b.PERF_RECORD_LOST, u64(0, 0, 77, 3))
+    with pytest.raises(ValueError, match="none of the given"):
+        records.sample_id(next(records.iterate(stranger)), attrs)
+    attrs = {
+        1: perf_event_attr(sample_type=b.PERF_SAMPLE_ID, sample_id_all=1),
+        2: perf_event_attr(sample_type=b.PERF_SAMPLE_ID | b.PERF_SAMPLE_CPU, sample_id_all=1),
+    }
+    with pytest.raises(ValueError, match="PERF_SAMPLE_IDENTIFIER"):
+        records.sample_id(next(records.iterate(stranger)), attrs)
+
+
+@pytest.mark.parametrize("tag", [tag for tag in BODIES if tag != "sample"])
+def test_a_record_without_room_for_the_trailer_is_corrupt(tag):
+    """The trailer may not reach back into the record's own fields."""
+    attr = perf_event_attr(sample_type=b.PERF_SAMPLE_TIME | b.PERF_SAMPLE_IDENTIFIER, sample_id_all=1)
+    fixed = ffi.sizeof(f"struct perf_record_{tag}")
+    body = BODIES[tag][0][: fixed - 8]
+    if tag in ("namespaces", "callchain_deferred"):  # whose count would reach beyond
+        body = body[:8].ljust(16, b"\0")
+    [found] = records.iterate(record(kind_of(tag), body + u64(7)))
+    with pytest.raises(records.CorruptRecord):
+        records.sample_id(found, attr)
+
+
+def test_a_record_without_sample_id_all_has_no_trailer():
+    """What would be read is the record's own fields."""
+    [found] = records.iterate(record(b.PERF_RECORD_LOST, u64(1, 2)))
+    with pytest.raises(ValueError, match="sample_id_all"):
+        records.sample_id(found, perf_event_attr(sample_type=b.PERF_SAMPLE_TIME))
+
+
+def test_a_sample_has_no_trailer():
+    """Its id is in front; parse reads it."""
+    [found] = records.iterate(GOOD)
+    with pytest.raises(ValueError, match="use parse"):
+        records.sample_id(found, perf_event_attr(sample_type=b.PERF_SAMPLE_TIME, sample_id_all=1))
+
+
+# --- NumPy -----------------------------------------------------------------------------------------------------------
+
+
+def structs():
+    """Return every struct and union of the module, by its C name."""
+    typedefs, tags, unions = ffi.list_types()
+    return typedefs + [f"struct {tag}" for tag in tags] + [f"union {tag}" for tag in unions]
+
+
+@pytest.mark.parametrize("ctype", structs())
+def test_dtype_has_the_fields_of_c(ctype):
+    """Each field that is no bit and no flexible array is there, at C's offset, with C's size; nothing else is."""
+    numpy = pytest.importorskip("numpy", reason="needs NumPy")
+    found = records.dtype(ctype)
+    kind = ffi.typeof(ctype)
+    assert found.itemsize == ffi.sizeof(kind)
+    plain = {
+        name: (info.offset, ffi.sizeof(info.type))
+        for name, info in kind.fields
+        if info.bitsize < 0 and not (info.type.kind == "array" and info.type.length is None)
+    }
+    assert {name: (at, sub.itemsize) for name, (sub, at) in found.fields.items() if name in plain} == plain
+    bits = {info.offset for _, info in kind.fields if info.bitsize >= 0}
+    extra = found.fields.keys() - plain.keys()
+    assert extra == ({"flags"} if bits - {at for at, _ in plain.values()} else set())
+    memory = bytes(range(1, 1 + found.itemsize)) if found.itemsize < 255 else bytes(found.itemsize)
+    [row] = numpy.frombuffer(memory, found)
+    pointer = ffi.from_buffer(f"{ctype} *", memory)
+    for name, info in kind.fields:
+        if name in plain and info.type.kind == "primitive":
+            assert int(row[name]) == int(getattr(pointer, name)), name
+
+
+def test_dtype_takes_a_ctype_and_names_bitfields_flags():
+    """The word of bits of a branch entry; of an attr, too."""
+    pytest.importorskip("numpy", reason="needs NumPy")
+    assert records.dtype(ffi.typeof("struct perf_branch_entry")).names == ("from", "to", "flags")
+    assert records.dtype("struct perf_event_attr").fields["flags"][1] == 40
+
+
+def test_to_numpy_shares_the_memory_of_the_samples():
+    """A column reads what C wrote, a write is seen through both, and the array keeps the memory."""
+    numpy = pytest.importorskip("numpy", reason="needs NumPy")
+    samples = records.parse(ips(1000), PLAIN)
+    array = records.to_numpy(samples)
+    assert numpy.array_equal(array["ip"], numpy.arange(1000))
+    assert array["offset"][-1] == 999 * 16
+    samples[5].ip = 77
+    assert array[5]["ip"] == 77
+    assert array.ctypes.data == int(ffi.cast("uintptr_t", samples.cdata))
+    del samples
+    assert len(records.parse(ips(1000) * 20, PLAIN)) == 20000
+    assert array["ip"].sum() == 999 * 500 - 5 + 77
+    assert len(records.to_numpy(records.parse(b"", PLAIN))) == 0
+    assert list(records.to_numpy(records.parse(ips(9), PLAIN)[3:6])["ip"]) == [3, 4, 5]
+
+
+def test_to_numpy_takes_the_callers_array():
+    """A perf_sample[] that parse_into filled is seen as it is."""
+    pytest.importorskip("numpy", reason="needs NumPy")
+    out = ffi.new("struct perf_sample[4]")
+    records.parse_into(ips(3), PLAIN, out)
+    array = records.to_numpy(out)
+    del out
+    assert array["ip"].tolist() == [0, 1, 2, 0]
+    assert array["size"].tolist() == [16, 16, 16, 0]
+
+
+# --- Real records ----------------------------------------------------------------------------------------------------
+
+ALL_SIX = sum({bit for bit, _ in TRAILER})
+SIDE_BAND = {**DUMMY, "sample_type": ALL_SIX, "sample_id_all": 1}
+
+
+def records_of(rings):
+    """Return all records in the rings, as cdata."""
+    return [one for page in rings for one in records.iterate(ring.read(page))]
+
+
+def of_type(found, tag):
+    """Return those of one type."""
+    return [one for one in found if ffi.typeof(one).cname == f"struct perf_record_{tag} *"]
+
+
+@pytest.fixture
+def rings(event):
+    """Open an event on each CPU, for *pid*, and map a ring of each: {page: fd}; unmapped at the end."""
+    mapped = {}
+
+    def open_rings(*, pid, data_pages=8, **fields):
+        for cpu in CPUS:
+            fd = event(pid=pid, cpu=cpu, **fields)
+            mapped[ring.map(fd, data_pages)] = fd
+        return mapped
+
+    yield open_rings
+    for page in mapped:
+        ffi.release(page)
+
+
+def test_real_trailers_have_all_six_fields(event):
+    """A COMM record of this thread says who, when, which event and where, as the system says it."""
+    attr = perf_event_attr(**SIDE_BAND, comm=1)
+    fd = event(**SIDE_BAND, comm=1)
+    name = f"/proc/self/task/{threading.get_native_id()}/comm"
+    with open(name) as file:
+        before = file.read().rstrip()
+    with ring.map(fd, 1) as page:
+        try:
+            with open(name, "w") as file:
+                file.write("renamed")
+        finally:
+            with open(name, "w") as file:
+                file.write(before)
+        found = list(records.iterate(ring.read(page)))
+    assert [records.name(one) for one in found] == [b"renamed", before.encode()]
+    trailers = [records.sample_id(one, attr) for one in found]
+    for one, trailer in zip(found, trailers, strict=True):
+        assert (one.pid, one.tid) == (trailer.pid, trailer.tid) == (os.getpid(), threading.get_native_id())
+        assert trailer.id == ioctls.id(fd)
+        assert trailer.stream_id == trailer.id
+        assert trailer.cpu in CPUS
+        assert not one.header.misc & b.PERF_RECORD_MISC_COMM_EXEC
+    assert 0 < trailers[0].time < trailers[1].time
+    by_id = records.sample_id(found[0], {ioctls.id(fd): attr})
+    assert by_id.time == trailers[0].time
+
+
+FORK_AND_EXEC = """
+child = os.fork()
+if child == 0:
+    os.execv("/bin/true", ["true"])
+os.waitpid(child, 0)
+print(child, flush=True)
+"""
+
+
+def test_a_child_leaves_fork_comm_mmap_namespaces_and_exit(rings):
+    """The life of a process that forks one that execs: who is whose child, what it is called, what it maps."""
+    fields = {"task": 1, "comm": 1, "comm_exec": 1, "mmap": 1, "mmap_data": 1, "inherit": 1}
+    fields["namespaces"] = int(os.geteuid() == 0)  # the kernel keeps them from ordinary users
+    with child(FORK_AND_EXEC) as (process, go):
+        pages = rings(pid=process.pid, **SIDE_BAND, **fields)
+        go()
+        grandchild = int(process.stdout.read())
+    found = records_of(pages)
+    [fork] = of_type(found, "fork")
+    assert (fork.pid, fork.tid, fork.ppid, fork.ptid) == (grandchild, grandchild, process.pid, process.pid)
+    assert {(one.pid, one.tid) for one in of_type(found, "exit")} == {(one, one) for one in (grandchild, process.pid)}
+    [comm] = of_type(found, "comm")
+    assert (comm.pid, records.name(comm)) == (grandchild, b"true")
+    assert comm.header.misc & b.PERF_RECORD_MISC_COMM_EXEC
+    mapped = {records.name(one): one for one in of_type(found, "mmap") if one.pid == grandchild}
+    true = os.path.realpath("/bin/true").encode()
+    assert mapped[true].len % PAGE_SIZE == 0
+    assert b"[vdso]" in mapped
+    spaces = of_type(found, "namespaces")
+    assert {one.pid for one in spaces} == ({grandchild} if fields["namespaces"] else set())
+    for one in spaces:
+        inodes = {one.link_info[i].ino for i in range(one.nr_namespaces)}
+        assert os.stat("/proc/self/ns/pid").st_ino in inodes
+    trailer = records.sample_id(fork, perf_event_attr(**SIDE_BAND))
+    assert (trailer.pid, trailer.tid) == (process.pid, process.pid)
+    assert 0 < fork.time < of_type(found, "exit")[-1].time
+
+
+@pytest.mark.parametrize("build_id", [0, 1])
+def test_mmap2_of_an_executable_names_its_file(rings, build_id):
+    """The inode of /bin/true, or with attr.build_id the build id that its ELF notes hold."""
+    with child(FORK_AND_EXEC) as (process, go):
+        try:
+            pages = rings(pid=process.pid, **SIDE_BAND, mmap=1, mmap2=1, build_id=build_id, inherit=1)
+        except OSError as error:
+            pytest.skip(f"this kernel has no attr.build_id: {error}")
+        go()
+    path = os.path.realpath("/bin/true")
+    [found] = [one for one in of_type(records_of(pages), "mmap2") if records.name(one) == path.encode()]
+    assert found.prot & mmap.PROT_EXEC
+    if build_id:
+        assert found.header.misc & b.PERF_RECORD_MISC_MMAP_BUILD_ID
+        with open(path, "rb") as file:
+            assert bytes(found.build_id[0 : found.build_id_size]) in file.read()
+    else:
+        info = os.stat(path)
+        assert found.ino == info.st_ino
+        assert not found.header.misc & b.PERF_RECORD_MISC_MMAP_BUILD_ID
+
+
+def test_switch_says_in_misc_whether_out_or_in(event):
+    """A thread that waits goes out and comes back, in turns."""
+    with ring.map(event(**SIDE_BAND, context_switch=1), 8) as page:
+        for _ in range(5):
+            select.select([], [], [], 0.001)
+        found = list(records.iterate(ring.read(page)))
+    assert {ffi.typeof(one).cname for one in found} == {"struct perf_record_switch *"}
+    out = [bool(one.header.misc & b.PERF_RECORD_MISC_SWITCH_OUT) for one in found]
+    assert sum(out) >= 5
+    assert all(before != after for before, after in itertools.pairwise(out))
+
+
+@needs_root
+def test_switch_cpu_wide_names_the_other_task(rings):
+    """On a CPU, who comes after this thread is who goes before it the next time."""
+    attr = perf_event_attr(**SIDE_BAND)
+    me = threading.get_native_id()
+    pages = rings(pid=-1, **SIDE_BAND, context_switch=1, data_pages=128)
+    for _ in range(5):
+        select.select([], [], [], 0.001)
+    for fd in pages.values():
+        ioctls.disable(fd)
+    found = of_type(records_of(pages), "switch_cpu_wide")
+    left = [one for one in found if one.header.misc & b.PERF_RECORD_MISC_SWITCH_OUT and one.next_prev_tid != me]
+    trailers = [records.sample_id(one, attr).tid for one in left]
+    assert trailers.count(me) >= 5
+
+
+@pytest.mark.parametrize("group", [0, b.PERF_FORMAT_GROUP])
+def test_read_comes_from_a_child_that_inherited_the_counter(rings, group):
+    """With inherit_stat, an exiting task leaves its own count, in the event's read_format."""
+    script = "child = os.fork()\nif child == 0:\n    fault(300)\n    os._exit(0)\nos.waitpid(child, 0)\nprint(child)"
+    read_format = b.PERF_FORMAT_ID | b.PERF_FORMAT_TOTAL_TIME_ENABLED | group
+    fields = {"read_format": read_format, "inherit": 1, "inherit_stat": 1, "sample_period": 0}
+    with child(script) as (process, go):
+        try:
+            pages = rings(pid=process.pid, **SIDE_BAND | PAGE_FAULTS | fields)
+        except OSError as error:
+            pytest.skip(f"this kernel inherits no groups: {error}")
+        go()
+        family = (process.pid, int(process.stdout.read()))
+    found = of_type(records_of(pages), "read")
+    assert found
+    total = 0
+    for one in found:
+        assert one.pid in family  # the kernel may have swapped the contexts of the two
+        words = list(one.values[0 : 4 if group else 3])
+        nr, enabled, value, event_id = words if group else (1, words[1], words[0], words[2])
+        assert nr == 1
+        assert event_id in [ioctls.id(fd) for fd in pages.values()]
+        assert value == 0 or enabled > 0
+        total += value
+    assert total > 0
+
+
+@needs_root
+def test_throttle_when_too_many_samples_come_in_a_tick(event, tracefs):
+    """An event that overflows hundreds of times at once is stopped for the rest of the tick, and started again."""
+    path = os.path.join(tracefs, "events", "sched", "sched_stat_runtime", "id")
+    if not os.path.exists(path):
+        pytest.skip("the kernel has no tracepoint sched:sched_stat_runtime, which counts nanoseconds")
+    with open(path) as file:
+        attr = {"type": b.PERF_TYPE_TRACEPOINT, "config": int(file.read()), "sample_period": 1000}
+    fd = event(**attr, sample_type=b.PERF_SAMPLE_IDENTIFIER | b.PERF_SAMPLE_STREAM_ID, disabled=1)
+    found = []
+    with ring.map(fd, 64) as page:
+        ioctls.enable(fd)
+        until = time.thread_time() + 0.5
+        while time.thread_time() < until and not of_type(found, "unthrottle"):
+            found += records.iterate(ring.read(page))
+    throttles, freed = of_type(found, "throttle"), of_type(found, "unthrottle")
+    if not throttles:
+        pytest.skip("the kernel throttled nothing")
+    assert {(one.id, one.stream_id) for one in throttles + freed} == {(ioctls.id(fd), ioctls.id(fd))}
+    assert 0 < throttles[0].time < freed[0].time
+
+
+@pytest.fixture
+def cgroup():
+    """A function that makes a cgroup where perf hears of it; removed at the end."""
+    made = []
+
+    def make(name):
+        with open("/proc/mounts") as mounts:
+            lines = [line.split() for line in mounts]
+        roots = [where for _, where, kind, options, *_ in lines if kind == "cgroup2" or "perf_event" in options]
+        if os.geteuid() != 0 or not roots:
+            pytest.skip("needs root, and a cgroup file system with perf_event")
+        made.append(os.path.join(roots[0], name))
+        os.mkdir(made[-1])
+        return made[-1]
+
+    yield make
+    for path in made:
+        os.rmdir(path)
+
+
+def test_cgroup_records_tell_a_new_group(rings, cgroup):
+    """Its id is the inode of its directory, its name the path."""
+    name = f"perf_event_open_sys.{os.getpid()}"
+    cgroup(f"{name}.before")
+    pages = rings(pid=-1, **SIDE_BAND, cgroup=1, task=1)
+    path = cgroup(name)
+    found = [one for one in of_type(records_of(pages), "cgroup") if records.name(one).endswith(name.encode())]
+    if not found:
+        pytest.skip(f"the cgroup file system of {path} is not perf_event's")
+    assert {one.id for one in found} == {os.stat(path).st_ino}
+
+
+def load_bpf():
+    """Load `r0 = 0; exit` as a socket filter and return its file descriptor."""
+    numbers = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361}
+    if platform.machine() not in numbers:
+        pytest.skip(f"the number of bpf(2) on {platform.machine()} is not known here")
+    code = u64(0xB7, 0x95)
+    licence = b"GPL\0"
+    code_at, licence_at = ffi.from_buffer(code), ffi.from_buffer(licence)
+    where = [int(ffi.cast("uintptr_t", at)) for at in (code_at, licence_at)]
+    attr = struct.pack("=IIQQIIQII16s", 1, 2, *where, 0, 0, 0, 0, 0, b"peos_test")
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.syscall(numbers[platform.machine()], 5, attr, len(attr))
+    if fd < 0:
+        pytest.skip(f"bpf(2) refuses to load a program: {os.strerror(ctypes.get_errno())}")
+    return fd
+
+
+@needs_root
+def test_bpf_programs_come_as_bpf_event_and_ksymbol(rings):
+    """Loading and unloading a program: its id, its tag, and where its code is."""
+    pages = rings(pid=-1, **SIDE_BAND, bpf_event=1, ksymbol=1, data_pages=32)
+    program = load_bpf()
+    with open(f"/proc/self/fdinfo/{program}") as file:
+        info = dict(line.rstrip().split(":\t") for line in file if ":\t" in line)
+    os.close(program)
+    poll = select.poll()
+    for fd in pages.values():
+        poll.register(fd, select.POLLIN)
+    found, tries = [], 0
+    while sum(one.id == int(info["prog_id"]) for one in of_type(found, "bpf_event")) < 2 and tries < 1000:
+        found += records_of(pages)  # the program is freed after a grace period
+        poll.poll(10)
+        tries += 1
+    events = [one for one in of_type(found, "bpf_event") if one.id == int(info["prog_id"])]
+    assert [one.type for one in events] == [b.PERF_BPF_EVENT_PROG_LOAD, b.PERF_BPF_EVENT_PROG_UNLOAD]
+    assert {bytes(one.tag).hex() for one in events} == {info["prog_tag"]}
+    name = f"bpf_prog_{info['prog_tag']}_peos_test".encode()
+    symbols = [one for one in of_type(found, "ksymbol") if records.name(one) == name]
+    assert [one.flags for one in symbols][:1] == [0]
+    assert {one.ksym_type for one in symbols} == {b.PERF_RECORD_KSYMBOL_TYPE_BPF}
+    assert symbols[0].addr > 2**63
+    assert symbols[0].len > 0
+
+
+@needs_root
+def test_text_poke_has_the_old_and_the_new_code(rings, tracefs, event):
+    """Enabling a tracepoint patches the kernel; disabling it patches it back."""
+    pages = rings(pid=-1, **SIDE_BAND, text_poke=1, data_pages=64)
+    point = os.path.join(tracefs, "events", "sched", "sched_process_hang", "id")
+    if not os.path.exists(point):
+        pytest.skip("the kernel has no tracepoint sched:sched_process_hang")
+    with open(point) as file:
+        event(type=b.PERF_TYPE_TRACEPOINT, config=int(file.read()), cpu=CPUS[0], pid=-1)
+    found = of_type(records_of(pages), "text_poke")
+    if not found:
+        pytest.skip("this kernel reports no patches of its code")
+    for one in found:
+        assert one.addr > 2**63
+        assert one.old_len + one.new_len > 0
+        code = bytes(one.bytes[0 : one.old_len + one.new_len])
+        assert code[: one.old_len] != code[one.old_len :]
+
+
+def test_real_samples_have_what_the_system_says(event):
+    """Page faults with most fields that a software event can fill."""
+    absent = b.PERF_SAMPLE_RAW | b.PERF_SAMPLE_BRANCH_STACK | b.PERF_SAMPLE_AUX | b.PERF_SAMPLE_PHYS_ADDR
+    kind = ALL_SAMPLE_BITS & ~absent & ~b.PERF_SAMPLE_WEIGHT_STRUCT
+    fields = {
+        "sample_type": kind,
+        "read_format": b.PERF_FORMAT_MAX - 1,
+        "sample_regs_user": 0b11_1100,
+        "sample_regs_intr": 0b1_1100_0000,
+        "sample_stack_user": 256,
+        "exclude_callchain_kernel": 1,
+        "exclude_kernel": 1,
+        "disabled": 1,
+    }
+    fd = event(**PAGE_FAULTS, **fields)
+    with ring.map(fd, 16) as page, mmap.mmap(-1, 20 * PAGE_SIZE) as area:
+        ioctls.enable(fd)
+        touch(area, 20)
+        ioctls.disable(fd)
+        buffer = ring.read(page)
+        where = ffi.from_buffer(area)
+        begin = int(ffi.cast("uintptr_t", where))
+        ffi.release(where)
+    end = begin + 20 * PAGE_SIZE
+    samples = [sample for sample in records.parse(buffer, perf_event_attr(**fields)) if begin <= sample.addr < end]
+    assert [sample.addr for sample in samples] == [begin + i * PAGE_SIZE for i in range(20)]
+    for sample, after in itertools.pairwise(samples):
+        assert sample.time < after.time
+    for sample in samples:
+        assert sample.id == sample.stream_id == ioctls.id(fd)
+        assert (sample.pid, sample.tid) == (os.getpid(), threading.get_native_id())
+        assert (sample.cpu in CPUS, sample.period) == (True, 1)
+        assert sample.misc & b.PERF_RECORD_MISC_CPUMODE_MASK == b.PERF_RECORD_MISC_USER
+        chain = records.callchain(buffer, sample)
+        assert list(chain[0:2]) == [b.PERF_CONTEXT_USER, sample.ip]
+        assert sample.user_regs_abi == b.PERF_SAMPLE_REGS_ABI_64
+        assert len(records.user_regs(buffer, sample)) == 4
+        assert len(records.intr_regs(buffer, sample)) == 3
+        assert len(records.user_stack(buffer, sample)) == 256
+        [counts] = records.counts(buffer, sample)
+        assert (counts.id, counts.lost) == (sample.id, 0)
+        assert counts.time_enabled >= counts.time_running > 0
+    values = [records.counts(buffer, sample)[0].value for sample in samples]
+    assert values == list(range(values[0], values[0] + 20))
+
+
+def test_two_tracepoints_in_one_ring_are_routed_by_id(event, tracefs):
+    """Different sample_type, read_format and registers; each sample comes with its own event's fields."""
+
+    def config(name):
+        with open(os.path.join(tracefs, "events", *name.split(":"), "id")) as file:
+            return int(file.read())
+
+    first = {
+        "type": b.PERF_TYPE_TRACEPOINT,
+        "config": config("raw_syscalls:sys_enter"),
+        "sample_period": 1,
+        "sample_type": b.PERF_SAMPLE_IDENTIFIER | b.PERF_SAMPLE_RAW | b.PERF_SAMPLE_TIME | b.PERF_SAMPLE_REGS_USER,
+        "sample_regs_user": 0b1_1000_0000,
+    }
+    second = {
+        "type": b.PERF_TYPE_TRACEPOINT,
+        "config": config("sched:sched_switch"),
+        "sample_period": 1,
+        "sample_type": b.PERF_SAMPLE_IDENTIFIER
+        | b.PERF_SAMPLE_READ
+        | b.PERF_SAMPLE_TID
+        | b.PERF_SAMPLE_RAW
+        | b.PERF_SAMPLE_REGS_USER
+        | b.PERF_SAMPLE_CALLCHAIN,
+        "read_format": b.PERF_FORMAT_ID | b.PERF_FORMAT_LOST | b.PERF_FORMAT_TOTAL_TIME_ENABLED,
+        "sample_regs_user": 0b111,
+    }
+    fds = [event(**fields, disabled=1) for fields in (first, second)]
+    with ring.map(fds[0], 32) as page:
+        ioctls.set_output(fds[1], fds[0])
+        for fd in fds:
+            ioctls.enable(fd)
+        for _ in range(10):
+            os.getppid()
+            select.select([], [], [], 0.001)
+        for fd in fds:
+            ioctls.disable(fd)
+        buffer = ring.read(page)
+    ids = [ioctls.id(fd) for fd in fds]
+    samples = records.parse(buffer, dict(zip(ids, (perf_event_attr(**first), perf_event_attr(**second)), strict=True)))
+    calls, switches = ([sample for sample in samples if sample.id == one] for one in ids)
+    assert len(calls) >= 20
+    assert len(switches) >= 10
+    assert len(calls) + len(switches) == len(samples)
+    for sample in calls:
+        assert (sample.time > 0, sample.tid, sample.read_count, sample.callchain_count) == (True, 0, 0, 0)
+        assert len(records.user_regs(buffer, sample)) == 2
+        assert struct.unpack_from("=H", records.raw(buffer, sample))[0] == first["config"]
+    for n, sample in enumerate(switches, 1):
+        assert (sample.time, sample.tid) == (0, threading.get_native_id())
+        assert len(records.user_regs(buffer, sample)) == 3
+        assert struct.unpack_from("=H", records.raw(buffer, sample))[0] == second["config"]
+        assert b.PERF_CONTEXT_KERNEL in records.callchain(buffer, sample)
+        [counts] = records.counts(buffer, sample)
+        assert (counts.id, counts.value, counts.lost) == (ids[1], n, 0)
+
+
+def test_user_callchains_may_come_later(event):
+    """With attr.defer_callchain a sample holds a cookie, and a record of its own the frames."""
+    kind = b.PERF_SAMPLE_CALLCHAIN | b.PERF_SAMPLE_IDENTIFIER
+    attr = {**PAGE_FAULTS, "sample_type": kind, "defer_callchain": 1, "defer_output": 1, "sample_id_all": 1}
+    try:
+        fd = event(**attr)
+    except OSError as error:
+        pytest.skip(f"this kernel defers no callchains: {os.strerror(error.errno)}")
+    with ring.map(fd, 8) as page:
+        fault(1)
+        buffer = ring.read(page)
+    deferred = {one.cookie: list(one.ips[0 : one.nr]) for one in of_type(records.iterate(buffer), "callchain_deferred")}
+    chains = [list(records.callchain(buffer, one)) for one in records.parse(buffer, perf_event_attr(**attr))]
+    cookies = [chain[chain.index(b.PERF_CONTEXT_USER_DEFERRED) + 1] for chain in chains]
+    assert all(deferred[cookie] for cookie in cookies)
