@@ -112,7 +112,8 @@ def read_into(page: CData, buffer: Any) -> int:
 
 def read(page: CData) -> bytearray:
     """Return all whole records that are there now, as :func:`read_into`."""
-    buffer = bytearray(min(lib.ring_head(page) - lib.ring_tail(page), page.data_size) if page.data_size else 0)
+    size = (lib.ring_head(page) - lib.ring_tail(page)) % 2**64
+    buffer = bytearray(size if size <= page.data_size else 0)
     del buffer[read_into(page, buffer) :]
     return buffer
 
