@@ -93,6 +93,28 @@ static size_t whole_records(const struct stretch *s, size_t size, size_t *next)
     return done;
 }
 
+/* The size of the largest of the records that fill the stretch. */
+static size_t largest_record(const struct stretch *s)
+{
+    size_t size, largest = 0;
+
+    for (uint64_t done = 0; done < s->available && (size = record_size(s, done)) != 0; done += size)
+        largest = size > largest ? size : largest;
+    return largest;
+}
+
+/* How many bytes the whole records of a copy take that the last `written` bytes of its ring do not touch. */
+static size_t before(const struct stretch *copy, uint64_t ring, uint64_t written)
+{
+    const uint64_t untouched = written < ring ? ring - written : 0;
+    struct stretch s = *copy;
+    size_t next;
+
+    if (s.available > untouched)
+        s.available = untouched;
+    return whole_records(&s, (size_t)s.available, &next);
+}
+
 static void copy_out(const struct stretch *s, void *buffer, size_t size)
 {
     const size_t first = (size_t)(s->start & s->mask), room = (size_t)(s->mask + 1) - first;
@@ -137,9 +159,9 @@ long ring_next_size(const struct perf_event_mmap_page *page)
 
 long ring_snapshot(const struct perf_event_mmap_page *page, void *buffer, size_t size)
 {
-    struct stretch s;
-    uint64_t intact;
-    size_t next, done;
+    struct stretch s, copy = {buffer, ~UINT64_C(0), 0, 0};
+    uint64_t written;
+    size_t next, done, intact;
 
     if (!is_ring(page->data_offset, page->data_size))
         return failed(EINVAL);
@@ -156,13 +178,13 @@ long ring_snapshot(const struct perf_event_mmap_page *page, void *buffer, size_t
     copy_out(&s, buffer, done);
     /* What the kernel wrote meanwhile took the place of the oldest: drop the records that it reached. */
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    intact = s.start - ring_head(page);
-    intact = intact < page->data_size ? page->data_size - intact : 0;
-    if (done > intact) {
-        const struct stretch copy = {buffer, ~UINT64_C(0), 0, intact};
-        done = whole_records(&copy, intact, &next);
-    }
-    return (long)done;
+    copy.available = done;
+    written = s.start - ring_head(page);
+    done = before(&copy, page->data_size, written);
+    /* So may the one that it is writing now, whose head is not stored yet (perf_output_put_handle). It is taken to be no
+     * larger than these; where they are so large that none would be left, they stand as they are. */
+    intact = before(&copy, page->data_size, written + largest_record(&copy));
+    return (long)(intact ? intact : done);
 }
 
 long ring_read_aux(struct perf_event_mmap_page *page, const void *aux, void *buffer, size_t size)
