@@ -45,7 +45,7 @@ static uint64_t edge(void)
     case 1:
         return UINT64_MAX - below(32);
     case 2:
-        return (UINT64_C(1) << below(64)) + below(4);
+        return (UINT64_C(1) << (below(2) ? 58 + below(6) : below(64))) + below(4);
     case 3:
         return 0;
     default:
@@ -283,10 +283,10 @@ static uint64_t rings(void)
                 memset(data + at, (int)below(3), 8);
         }
         page->data_tail = below(2) ? 8 * below(4 * ring_size) : UINT64_MAX - 7 - 8 * below(ring_size);
-        page->data_head = page->data_tail + (below(20) ? 8 * below(ring_size / 8 + 1) : edge());
+        page->data_head = page->data_tail + (below(8) ? 8 * below(ring_size / 8 + 1) : 8 * below(ring_size / 2));
         page->aux_size = below(20) ? aux_size : edge() & (aux_size - 1);
         page->aux_tail = edge();
-        page->aux_head = page->aux_tail + below(aux_size + 2);
+        page->aux_head = page->aux_tail + below(below(8) ? aux_size + 1 : 3 * aux_size);
         for (int call = 0; call < MANY; call++) {
             const size_t size = (size_t)(below(4) ? below(300) : below(2 * ring_size));
             const uint64_t head = page->data_head, tail = page->data_tail;

@@ -385,6 +385,7 @@ BAD_BODIES = {
     "callchain-without-nr": ({"sample_type": b.PERF_SAMPLE_CALLCHAIN}, b""),
     "callchain-nr-1-beyond": ({"sample_type": b.PERF_SAMPLE_CALLCHAIN}, u64(3, 1, 2)),
     "callchain-nr-wraps": ({"sample_type": b.PERF_SAMPLE_CALLCHAIN}, u64(2**61, 1)),
+    "callchain-nr-wraps-to-what-fits": ({"sample_type": b.PERF_SAMPLE_CALLCHAIN}, u64(2**61 + 1, 1)),
     "callchain-nr-largest": ({"sample_type": b.PERF_SAMPLE_CALLCHAIN}, u64(2**64 - 1, 1)),
     "callchain-nr-low-half-fits": ({"sample_type": b.PERF_SAMPLE_CALLCHAIN}, u64(2**32 + 1, 1)),
     "branches-beyond": ({"sample_type": b.PERF_SAMPLE_BRANCH_STACK}, u64(1, 1, 2)),

@@ -1,0 +1,149 @@
+"""perf as the oracle: what `perf script -D` prints of a perf.data file, and what our decoder says of the same bytes."""
+
+import os
+import re
+import shutil
+import struct
+import subprocess
+
+import pytest
+from conftest import needs_root
+
+from perf_event_open_sys import bindings as b
+from perf_event_open_sys import ffi, records
+
+USER = "" if os.geteuid() == 0 else ":u"
+RAW = re.compile(r"0x([0-9a-f]+)@\S+ \[0x([0-9a-f]+)\]: event: (\d+)$")
+BYTES = re.compile(r"\.  [0-9a-f]{4}:  ((?:[0-9a-f]{2} )+)")
+RECORD = re.compile(r"(?:-?\d+ )?(\d+) 0x([0-9a-f]+) \[0x([0-9a-f]+)\]: PERF_RECORD_(\w+)(.*)$")
+SAMPLED = re.compile(
+    r"\(IP, 0x([0-9a-f]+)\): (-?\d+)/(-?\d+): (?:0x)?([0-9a-f]+) period: (\d+) addr: (?:0x)?([0-9a-f]+)"
+)
+MAPPED = re.compile(r" (-?\d+)/(-?\d+): \[0x([0-9a-f]+)\(0x([0-9a-f]+)\) @ (\S+) .*\]: \S+ (.*)$")
+FRAME = re.compile(r"\.\.\.\.\.\s+\d+: ([0-9a-f]{16})$")
+
+
+def perf(*arguments, cwd):
+    """Run perf and return its output; skip where there is none, or it may not."""
+    if not shutil.which("perf"):
+        pytest.skip("perf is not installed")
+    ran = subprocess.run(["perf", *arguments], capture_output=True, text=True, errors="replace", cwd=cwd)
+    if ran.returncode:
+        pytest.skip(f"perf {arguments[0]} fails here: {(ran.stderr.strip().splitlines() or [''])[-1]}")
+    return ran.stdout
+
+
+def read_data(path):
+    """Return (where the data section begins, its bytes, {id: attr}) of a perf.data file."""
+    whole = path.read_bytes()
+    magic, _, attr_size, attrs, attrs_size, data, data_size = struct.unpack_from("=8s6Q", whole)
+    assert magic == b"PERFILE2"
+    by_id = {}
+    for at in range(attrs, attrs + attrs_size, attr_size):
+        attr = ffi.new("struct perf_event_attr *")
+        ffi.memmove(attr, whole[at : at + attr_size - 16], min(attr_size - 16, ffi.sizeof("struct perf_event_attr")))
+        ids, ids_size = struct.unpack_from("=2Q", whole, at + attr_size - 16)
+        by_id |= dict.fromkeys(struct.unpack_from(f"={ids_size // 8}Q", whole, ids), attr)
+    return data, whole[data : data + data_size], by_id
+
+
+def printed(text):
+    """Return what `perf script -D` printed, by the records' offsets in the file."""
+    found = {}
+    raw = line_of = None
+    for line in text.splitlines():
+        if match := RAW.match(line):
+            raw = found.setdefault(int(match[1], 16), {"bytes": b"", "frames": []})
+            raw |= {"size": int(match[2], 16), "type": int(match[3])}
+        elif (match := BYTES.match(line)) and raw:
+            raw["bytes"] += bytes.fromhex(match[1])
+        elif match := RECORD.match(line):
+            line_of = found.setdefault(int(match[2], 16), {"bytes": b"", "frames": []})
+            line_of |= {"time": int(match[1]), "name": match[4], "rest": match[5]}
+        elif (match := FRAME.match(line)) and line_of:
+            line_of["frames"].append(int(match[1], 16))
+    return found
+
+
+def compare(path, cwd):
+    """Compare each record of the file; return how many of which type there were."""
+    begin, data, by_id = read_data(path)
+    attrs = [ffi.cast("uintptr_t", one) for one in by_id.values()]
+    first = next(iter(by_id.values()))
+    # A file of one event need not have ids in its records; those that perf makes itself have the id 0.
+    attr = by_id | {0: first} if len(set(map(int, attrs))) > 1 else first
+    expected = printed(perf("script", "-D", "-i", path.name, cwd=cwd))
+    seen = {}
+    offset = 0
+    samples = {sample.offset: sample for sample in records.parse(data, attr)}
+    for one in records.iterate(data):
+        header = ffi.cast("struct perf_event_header *", one)
+        line = expected.pop(begin + offset)
+        assert (header.type, header.size) == (line["type"], line["size"])
+        assert bytes(ffi.buffer(header, header.size)) == line["bytes"]
+        kind = line.get("name", "")
+        seen[kind] = seen.get(kind, 0) + 1
+        if header.type >= 64:
+            assert ffi.typeof(one) is ffi.typeof("struct perf_event_header *")
+        elif header.type == b.PERF_RECORD_SAMPLE:
+            sample = samples.pop(offset)
+            check_sample(data, sample, attr if attr is first else attr[sample.id], line)
+        else:
+            assert kind == b.name_of("perf_event_type", header.type).removeprefix("PERF_RECORD_")
+            check_other(one, attr, line)
+        offset += header.size
+    assert not samples
+    assert not expected
+    return seen
+
+
+def check_sample(data, sample, attr, line):
+    """Compare the fields that perf prints of a sample."""
+    misc, pid, tid, ip, period, addr = SAMPLED.match(line["rest"]).groups()
+    assert (sample.misc, sample.ip) == (int(misc, 16), int(ip, 16))
+    assert (ffi.cast("int", sample.pid), ffi.cast("int", sample.tid)) == (int(pid), int(tid))
+    assert (sample.time, sample.addr) == (line["time"], int(addr, 16))
+    # Where a sample has no period, perf prints the event's.
+    assert (sample.period if attr.sample_type & b.PERF_SAMPLE_PERIOD else attr.sample_period) == int(period)
+    assert list(records.callchain(data, sample)) == line["frames"]
+
+
+def check_other(one, attr, line):
+    """Compare the trailer's time, and who, what and where, of the records that perf prints in full."""
+    assert records.sample_id(one, attr).time == line["time"]
+    if line["name"] == "MMAP2":
+        pid, tid, addr, size, pgoff, name = MAPPED.match(line["rest"]).groups()
+        assert (one.pid, one.tid, records.name(one).decode()) == (int(pid), int(tid), name)
+        assert (one.addr, one.len, one.pgoff) == (int(addr, 16), int(size, 16), int(pgoff, 0))
+    elif line["name"] == "COMM":
+        assert line["rest"].endswith(f": {records.name(one).decode()}:{one.pid}/{one.tid}")
+        assert bool(one.header.misc & b.PERF_RECORD_MISC_COMM_EXEC) == line["rest"].startswith(" exec")
+    elif line["name"] in ("FORK", "EXIT"):
+        assert line["rest"] == f"({one.pid}:{one.tid}):({one.ppid}:{one.ptid})"
+
+
+def test_page_faults_with_callchains(tmp_path):
+    """Every record of the file, samples with their chains, side-band and perf's own types among them."""
+    perf("record", "-B", "-o", "data", "-e", f"page-faults{USER}", "-c", "1", "-g", "--", "ls", "/", cwd=tmp_path)
+    seen = compare(tmp_path / "data", tmp_path)
+    assert seen["SAMPLE"] > 10
+    assert seen["MMAP2"] > 3
+    assert {"COMM", "EXIT", "FINISHED_ROUND"} <= seen.keys()
+
+
+def test_two_events_that_share_their_rings(tmp_path):
+    """Perf gives the records an id, which selects the attr."""
+    events = f"page-faults{USER},task-clock{USER}"
+    shell = "for i in 1 2 3 4 5 6 7 8; do ls / >/dev/null; done"
+    perf("record", "-B", "-o", "data", "-e", events, "-d", "--", "sh", "-c", shell, cwd=tmp_path)
+    seen = compare(tmp_path / "data", tmp_path)
+    assert seen["SAMPLE"] > 5
+    assert {"FORK", "EXIT", "COMM", "MMAP2"} <= seen.keys()
+
+
+@needs_root
+def test_a_tracepoint(tmp_path, tracefs):
+    """Samples with raw data, padded by the kernel."""
+    assert tracefs
+    perf("record", "-B", "-o", "data", "-e", "sched:sched_switch", "-a", "--", "ls", "/", cwd=tmp_path)
+    assert compare(tmp_path / "data", tmp_path)["SAMPLE"] > 1
