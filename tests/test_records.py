@@ -44,6 +44,7 @@ SAMPLE_BITS = [1 << bit for bit in range(b.PERF_SAMPLE_MAX.bit_length() - 1)]
 ALL_SAMPLE_BITS = (b.PERF_SAMPLE_MAX - 1) & ~b.PERF_SAMPLE_WEIGHT  # the kernel takes one of the two weights
 PAIRS = (b.PERF_SAMPLE_TID, b.PERF_SAMPLE_CPU)
 BRANCH_FLAGS = (0, b.PERF_SAMPLE_BRANCH_HW_INDEX, b.PERF_SAMPLE_BRANCH_COUNTERS)
+SAMPLE = b.PERF_RECORD_SAMPLE
 GOOD = record(b.PERF_RECORD_SAMPLE, u64(1))  # of PLAIN
 NAMED = (b.PERF_RECORD_MMAP, b.PERF_RECORD_MMAP2, b.PERF_RECORD_COMM, b.PERF_RECORD_KSYMBOL, b.PERF_RECORD_CGROUP)
 PLAIN = perf_event_attr(sample_type=b.PERF_SAMPLE_IP)
@@ -318,9 +319,15 @@ def test_an_element_outlives_its_samples():
     """A sample, or a slice, keeps the array it is in; later arrays do not land on it."""
     kept = [records.parse(ips(1000), PLAIN)[999] for _ in range(20)]
     tail = records.parse(ips(1000), PLAIN)[998:]
-    assert [records.parse(record(b.PERF_RECORD_SAMPLE, u64(2**64 - 1)) * 1000, PLAIN)[999].ip for _ in range(20)]
+    others = [records.parse(record(SAMPLE, u64(7)) * 1000, PLAIN) for _ in range(60)]  # in the place of freed ones
     assert [sample.ip for sample in kept] == [999] * 20
     assert [sample.ip for sample in tail] == [998, 999]
+    assert others[59][999].ip == 7
+    memory = bytearray(ffi.sizeof("struct perf_sample[3]"))
+    one = records.Samples(memoryview(memory))[1]
+    with pytest.raises(BufferError):  # it is held
+        memory.clear()
+    assert one.ip == 0
 
 
 def test_a_buffer_without_samples_gives_none():
@@ -368,7 +375,6 @@ def test_a_buffer_with_gaps_is_refused():
 
 # --- Bad input -------------------------------------------------------------------------------------------------------
 
-SAMPLE = b.PERF_RECORD_SAMPLE
 HUGE = 2**63
 BAD_SIZES = {
     "size-0": record(SAMPLE, u64(1), size=0),
