@@ -39,7 +39,7 @@ from support import (
 from perf_event_open_sys import bindings as b
 from perf_event_open_sys import ffi, ioctls, perf_event_attr, records, ring
 
-REPEATABLE = settings(deadline=None, derandomize=True, max_examples=300)
+REPEATABLE = settings(deadline=None, derandomize=True, database=None, max_examples=300)
 SAMPLE_BITS = [1 << bit for bit in range(b.PERF_SAMPLE_MAX.bit_length() - 1)]
 ALL_SAMPLE_BITS = (b.PERF_SAMPLE_MAX - 1) & ~b.PERF_SAMPLE_WEIGHT  # the kernel takes one of the two weights
 PAIRS = (b.PERF_SAMPLE_TID, b.PERF_SAMPLE_CPU)

@@ -11,6 +11,7 @@ import os
 import random
 import select
 import signal
+import struct
 import threading
 
 import pytest
@@ -749,8 +750,9 @@ def test_sigio_is_sent_for_a_record(event):
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGRTMIN})
     try:
         with ring.map(fd, 8) as page:
-            fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
-            fcntl.fcntl(fd, 10, signal.SIGRTMIN)  # F_SETSIG
+            # F_SETOWN_EX, F_OWNER_TID: to this thread, since others do not block it; F_SETSIG
+            fcntl.fcntl(fd, 15, struct.pack("=ii", 0, threading.get_native_id()))
+            fcntl.fcntl(fd, 10, signal.SIGRTMIN)
             fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
             ioctls.enable(fd)
             fault(1)
