@@ -32,7 +32,8 @@ def headers(include: Path) -> list[Path]:
 def declarations(include: Path) -> str:
     """Return the headers as ``FFI.cdef`` takes them: no directives but #define, no block whose #if does not hold."""
     holds = {"CFFI_CDEF"}
-    if sysconfig.get_config_var("WORDS_BIGENDIAN"):
+    # As words, so doubles. sysconfig does not know WORDS_BIGENDIAN: it skips the indented #defines of pyconfig.h.
+    if sysconfig.get_config_var("DOUBLE_IS_BIG_ENDIAN_IEEE754"):
         holds.add("__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__")
     lines = []
     for header in headers(include):
