@@ -127,6 +127,16 @@ static void copy_out(const struct stretch *s, void *buffer, size_t size)
     }
 }
 
+/* Whether the head stands while it is looked at for some microseconds: longer than the kernel takes from writing a record
+ * to storing its head (perf_output_put_handle), unless its CPU is taken away in between. */
+static int is_at_rest(const struct perf_event_mmap_page *page, uint64_t head)
+{
+    for (int i = 0; i < 10000; i++)
+        if (ring_head(page) != head)
+            return 0;
+    return 1;
+}
+
 long ring_read(struct perf_event_mmap_page *page, void *buffer, size_t size)
 {
     struct stretch s;
@@ -181,10 +191,11 @@ long ring_snapshot(const struct perf_event_mmap_page *page, void *buffer, size_t
     copy.available = done;
     written = s.start - ring_head(page);
     done = before(&copy, page->data_size, written);
-    /* So may the one that it is writing now, whose head is not stored yet (perf_output_put_handle). It is taken to be no
-     * larger than these; where they are so large that none would be left, they stand as they are. */
+    /* So may the record that it is writing now, taken to be no larger than these; a ring at rest is given whole. */
     intact = before(&copy, page->data_size, written + largest_record(&copy));
-    return (long)(intact ? intact : done);
+    if (intact == 0 || intact == done || (written == 0 && is_at_rest(page, s.start)))
+        return (long)done;
+    return (long)intact;
 }
 
 long ring_read_aux(struct perf_event_mmap_page *page, const void *aux, void *buffer, size_t size)

@@ -26,7 +26,7 @@ long ring_read(struct perf_event_mmap_page *page, void *buffer, size_t size);
 long ring_next_size(const struct perf_event_mmap_page *page);
 
 /* Copy whole records of a ring that the kernel writes backward, newest first, up to the first that is torn, or may be:
- * the oldest of a full ring, where the kernel writes next. */
+ * the oldest of a full ring that is being written. */
 long ring_snapshot(const struct perf_event_mmap_page *page, void *buffer, size_t size);
 
 /* Move what is in the AUX ring to `buffer`, oldest first, as much as fits. */

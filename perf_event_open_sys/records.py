@@ -117,8 +117,8 @@ def name(record: CData) -> bytes:
     return bytes(ffi.string(getattr(record, field), room)) if room > 0 else b""
 
 
-def _events(attr: CData | Mapping[int, CData], *, trailer: bool = False) -> CData:
-    """Return the ``records_event[]`` of the given attrs, sorted by id; they must outlive it."""
+def _events(attr: CData | Mapping[int, CData], *, trailer: bool = False) -> tuple[CData, list[Any]]:
+    """Return the ``records_event[]`` of the given attrs, sorted by id, and what it points to, which must outlive it."""
     known = (lib.PERF_SAMPLE_MAX, lib.PERF_SAMPLE_BRANCH_MAX, lib.PERF_FORMAT_MAX)
     if isinstance(attr, ffi.CData):
         pairs = [(0, attr)]
@@ -138,7 +138,7 @@ def _events(attr: CData | Mapping[int, CData], *, trailer: bool = False) -> CDat
                 raise ValueError(f"attr.{field} has bit {bit}, unknown to these headers: what follows cannot be found")
         if trailer and not one.sample_id_all:
             raise ValueError("attr.sample_id_all is not set: the records have no trailer")
-    return events
+    return events, pairs
 
 
 def _stopped(offset: int, n_samples: int) -> NoReturn:
@@ -166,7 +166,7 @@ def parse_into(buffer: Any, attr: CData | Mapping[int, CData], out: CData) -> tu
 
 
 def _parse(base: CData, attr: CData | Mapping[int, CData], out: CData) -> tuple[int, int]:
-    events = _events(attr)
+    events, _attrs = _events(attr)
     progress = ffi.new("size_t[2]")
     n_samples = lib.records_parse(base, len(base), events, len(events), out, len(out), progress, progress + 1)
     if n_samples < 0:
@@ -199,7 +199,7 @@ def sample_id(record: CData, attr: CData | Mapping[int, CData]) -> CData:
     header = ffi.cast(_HEADER, record)
     if header.type == lib.PERF_RECORD_SAMPLE:
         raise ValueError("a PERF_RECORD_SAMPLE has no trailer: use parse")
-    events = _events(attr, trailer=True)
+    events, _attrs = _events(attr, trailer=True)
     out = ffi.new(_SAMPLE)
     if lib.records_sample_id(header, header.size, events, len(events), out) < 0:
         _stopped(0, 0)

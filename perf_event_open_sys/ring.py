@@ -122,8 +122,8 @@ def snapshot_into(page: CData, buffer: Any) -> int:
     """Copy what an overwritten ring holds, newest record first, up to the first torn one; return the size in bytes.
 
     For :func:`map` with ``overwrite=True`` of an event with ``attr.write_backward``. Nothing is consumed, and the kernel
-    goes on writing over the oldest unless ``ioctls.pause_output`` stops it. What it wrote meanwhile is left out, and of a
-    full ring the room of one more record, which it may be writing: as large a one as any of these.
+    goes on writing over the oldest unless ``ioctls.pause_output`` stops it. Of a ring that is being written, what was
+    overwritten meanwhile is left out, and the room of one more record, as large as any of these: it may be half there.
 
     Raises:
         BufferError: *buffer* is smaller than the newest record, or not writable or contiguous.
