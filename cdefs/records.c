@@ -285,12 +285,12 @@ static size_t words(uint64_t type, uint64_t of)
 
 /* Decode buffer[begin .. end) in the order of the kernel's perf_output_sample, `fixed` being the size of what comes
  * before READ. Returns 0 if that does not use the record up exactly. */
-static int take_sample(const char *buffer, size_t begin, size_t end, const struct perf_event_attr *attr, size_t fixed,
+INLINE int take_sample(const char *buffer, size_t begin, size_t end, const struct perf_event_attr *attr, size_t fixed,
                        int hw_idx, struct perf_sample *out)
 {
     const uint64_t type = attr->sample_type;
     const char *at = buffer + begin;
-    struct cursor c = {buffer, begin + fixed, end, 0};
+    size_t next = begin + fixed;
     uint32_t reserved;
 
     if (end - begin < fixed)
@@ -313,16 +313,31 @@ static int take_sample(const char *buffer, size_t begin, size_t end, const struc
         pair(&at, &out->cpu, &reserved);
     if (type & PERF_SAMPLE_PERIOD)
         out->period = word(&at);
-    if (type & PERF_SAMPLE_READ)
+    /* A cursor for each stretch: what is passed by address leaves the registers. */
+    if (type & PERF_SAMPLE_READ) {
+        struct cursor c = {buffer, next, end, 0};
         take_read(&c, attr, out);
+        if (c.bad)
+            return 0;
+        next = c.at;
+    }
     if (type & PERF_SAMPLE_CALLCHAIN) {
+        struct cursor c = {buffer, next, end, 0};
         const uint64_t nr = take(&c);
         out->callchain_offset = skip(&c, nr, sizeof(uint64_t));
         out->callchain_count = (uint32_t)nr;
+        if (c.bad)
+            return 0;
+        next = c.at;
     }
-    if (type >= PERF_SAMPLE_RAW)
+    if (type >= PERF_SAMPLE_RAW) {
+        struct cursor c = {buffer, next, end, 0};
         take_rest(&c, attr, hw_idx, out);
-    return !c.bad && c.at == c.end;
+        if (c.bad)
+            return 0;
+        next = c.at;
+    }
+    return next == end;
 }
 
 #define BEFORE_ID (PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_ADDR)
@@ -400,22 +415,26 @@ static void begin_sample(size_t offset, const struct perf_event_header *header, 
     out->misc = header->misc;
 }
 
+/* Where the CPU gave no branch stack at all, the kernel leaves hw_idx out too: the record's length tells. */
+static int without_hw_idx(const char *buffer, size_t offset, const struct perf_event_header *header,
+                          const struct perf_event_attr *attr, size_t fixed, struct perf_sample *out)
+{
+    if (!(attr->sample_type & PERF_SAMPLE_BRANCH_STACK) || !(attr->branch_sample_type & PERF_SAMPLE_BRANCH_HW_INDEX) ||
+        out->branch_count != 0)
+        return 0;
+    begin_sample(offset, header, out);
+    return take_sample(buffer, offset + sizeof *header, offset + header->size, attr, fixed, 0, out) &&
+           out->branch_count == 0;
+}
+
 /* Decode the sample at `offset`; 0, or -1. */
-static int parse_one(const char *buffer, size_t offset, const struct perf_event_header *header,
+INLINE int parse_one(const char *buffer, size_t offset, const struct perf_event_header *header,
                      const struct perf_event_attr *attr, size_t fixed, struct perf_sample *out)
 {
-    const size_t begin = offset + sizeof *header, end = offset + header->size;
-
     begin_sample(offset, header, out);
-    if (take_sample(buffer, begin, end, attr, fixed, 1, out))
+    if (take_sample(buffer, offset + sizeof *header, offset + header->size, attr, fixed, 1, out) ||
+        without_hw_idx(buffer, offset, header, attr, fixed, out))
         return 0;
-    /* Where the CPU gave no branch stack at all, the kernel leaves hw_idx out too: the record's length tells. */
-    if (attr->sample_type & PERF_SAMPLE_BRANCH_STACK && attr->branch_sample_type & PERF_SAMPLE_BRANCH_HW_INDEX &&
-        out->branch_count == 0) {
-        begin_sample(offset, header, out);
-        if (take_sample(buffer, begin, end, attr, fixed, 0, out) && out->branch_count == 0)
-            return 0;
-    }
     return failed(EBADMSG);
 }
 
