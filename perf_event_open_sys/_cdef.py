@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sysconfig
 from pathlib import Path
 
@@ -51,4 +52,13 @@ def declarations(include: Path) -> str:
                 live.pop()
             kept = all(live) and (not line.startswith("#") or directive == "#define")
             lines.append(line if kept else "")
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    return _without_large_enumerators(text) if sysconfig.get_config_var("SIZEOF_LONG") == 4 else text
+
+
+def _without_large_enumerators(text: str) -> str:
+    """Declare what is beyond 32 bits as constants by themselves: cffi's enumerators are no larger than a long."""
+    large = re.findall(r"(\w+) = (\d+ULL),", text)
+    text = re.sub(r" *\w+ = \d+ULL,", "", text)
+    text = re.sub(r"enum \w* *\{\s*\};", "", text)
+    return text + "".join(f"#define {name} {value}\n" for name, value in large)
