@@ -31,10 +31,18 @@ int ring_unmap(void *address, size_t size)
     return munmap(address, size);
 }
 
+/* The kernel counts positions in an unsigned long, so that one of 32 bits lets them wrap there. The difference of two
+ * is right in as many bits: no ring is longer. */
+static uint64_t difference(uint64_t position, uint64_t from)
+{
+    return sizeof(long) < sizeof position ? (uint32_t)(position - from) : position - from;
+}
+
 uint64_t ring_head(const struct perf_event_mmap_page *page)
 {
     /* Pairs with the store-release of the head in perf_output_put_handle: no record is read before its head is. */
-    return __atomic_load_n(&page->data_head, __ATOMIC_ACQUIRE);
+    const uint64_t head = __atomic_load_n(&page->data_head, __ATOMIC_ACQUIRE), tail = ring_tail(page);
+    return tail + difference(head, tail);
 }
 
 uint64_t ring_tail(const struct perf_event_mmap_page *page)
@@ -178,10 +186,12 @@ long ring_snapshot(const struct perf_event_mmap_page *page, void *buffer, size_t
     s.data = (const char *)page + page->data_offset;
     s.mask = page->data_size - 1;
     s.start = ring_head(page);
-    /* The head runs down from 0, and the newest record is at the head. */
-    if ((int64_t)s.start > 0 || s.start % 8)
+    /* The head runs down from 0, and the newest record is at the head. Of 32 bits the sign says nothing for long. */
+    if ((sizeof(long) == sizeof s.start && (int64_t)s.start > 0) || s.start % 8)
         return failed(EINVAL);
-    s.available = 0 - s.start < page->data_size ? 0 - s.start : page->data_size;
+    s.available = difference(0, s.start);
+    if (s.available > page->data_size)
+        s.available = page->data_size;
     done = whole_records(&s, size, &next);
     if (done == 0)
         return next ? failed(ENOBUFS) : 0;
@@ -202,7 +212,7 @@ long ring_read_aux(struct perf_event_mmap_page *page, const void *aux, void *buf
 {
     /* As data_head and data_tail: perf_aux_output_end, perf_aux_output_begin. The tail is stored whole, never masked. */
     const uint64_t head = __atomic_load_n(&page->aux_head, __ATOMIC_ACQUIRE);
-    const struct stretch s = {aux, page->aux_size - 1, page->aux_tail, head - page->aux_tail};
+    const struct stretch s = {aux, page->aux_size - 1, page->aux_tail, difference(head, page->aux_tail)};
 
     if (page->aux_size == 0 || page->aux_size & s.mask || s.available > page->aux_size)
         return failed(EINVAL);
