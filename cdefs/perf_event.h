@@ -324,50 +324,12 @@ enum perf_callchain_context {
 #define PERF_FLAG_PID_CGROUP 4UL
 #define PERF_FLAG_FD_CLOEXEC 8UL
 #ifdef CFFI_CDEF
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 typedef struct {
     union {
-        struct {
-            uint64_t mem_rsvd : 13;
-            uint64_t mem_region : 5;
-            uint64_t mem_hops : 3;
-            uint64_t mem_blk : 3;
-            uint64_t mem_snoopx : 2;
-            uint64_t mem_remote : 1;
-            uint64_t mem_lvl_num : 4;
-            uint64_t mem_dtlb : 7;
-            uint64_t mem_lock : 2;
-            uint64_t mem_snoop : 5;
-            uint64_t mem_lvl : 14;
-            uint64_t mem_op : 5;
-        };
-        uint64_t val;
-    };
-} perf_mem_data_src;
 #else
-typedef struct {
-    union {
-        struct {
-            uint64_t mem_op : 5;
-            uint64_t mem_lvl : 14;
-            uint64_t mem_snoop : 5;
-            uint64_t mem_lock : 2;
-            uint64_t mem_dtlb : 7;
-            uint64_t mem_lvl_num : 4;
-            uint64_t mem_remote : 1;
-            uint64_t mem_snoopx : 2;
-            uint64_t mem_blk : 3;
-            uint64_t mem_hops : 3;
-            uint64_t mem_region : 5;
-            uint64_t mem_rsvd : 13;
-        };
-        uint64_t val;
-    };
-} perf_mem_data_src;
-#endif
-#else
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 union perf_mem_data_src {
+#endif
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
     struct {
         uint64_t mem_rsvd : 13;
         uint64_t mem_region : 5;
@@ -383,9 +345,7 @@ union perf_mem_data_src {
         uint64_t mem_op : 5;
     };
     uint64_t val;
-};
 #else
-union perf_mem_data_src {
     struct {
         uint64_t mem_op : 5;
         uint64_t mem_lvl : 14;
@@ -401,8 +361,12 @@ union perf_mem_data_src {
         uint64_t mem_rsvd : 13;
     };
     uint64_t val;
-};
 #endif
+#ifdef CFFI_CDEF
+    };
+} perf_mem_data_src;
+#else
+};
 typedef union perf_mem_data_src perf_mem_data_src;
 #endif
 #define PERF_MEM_OP_NA 1

@@ -31,29 +31,32 @@ def headers(include: Path) -> list[Path]:
 
 
 def declarations(include: Path) -> str:
-    """Return the headers as ``FFI.cdef`` takes them: no directives but #define, no block whose #if does not hold."""
+    """Return the headers of the target as ``FFI.cdef`` takes them."""
     holds = {"CFFI_CDEF"}
     # As words, so doubles. sysconfig does not know WORDS_BIGENDIAN: it skips the indented #defines of pyconfig.h.
     if sysconfig.get_config_var("DOUBLE_IS_BIG_ENDIAN_IEEE754"):
         holds.add("__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__")
-    lines = []
-    for header in headers(include):
-        lines.append(f'# 1 "{header}"')
-        live = [True]
-        for line in header.read_text().splitlines():
-            directive, _, condition = line.partition(" ")
-            if directive in ("#if", "#ifdef"):
-                live.append(condition in holds)
-            elif directive == "#ifndef":
-                live.append(condition not in holds)
-            elif directive == "#else":
-                live.append(not live.pop())
-            elif directive == "#endif":
-                live.pop()
-            kept = all(live) and (not line.startswith("#") or directive == "#define")
-            lines.append(line if kept else "")
-    text = "\n".join(lines) + "\n"
+    text = "".join(f'# 1 "{header}"\n{selected(header.read_text(), holds)}' for header in headers(include))
     return _without_large_enumerators(text) if sysconfig.get_config_var("SIZEOF_LONG") == 4 else text
+
+
+def selected(text: str, holds: set[str]) -> str:
+    """Return a header line by line, empty where it is a directive (but #define) or in a block whose #if is not in *holds*."""
+    lines = []
+    live = [True]
+    for line in text.splitlines():
+        directive, _, condition = line.partition(" ")
+        if directive in ("#if", "#ifdef"):
+            live.append(condition in holds)
+        elif directive == "#ifndef":
+            live.append(condition not in holds)
+        elif directive == "#else":
+            live.append(not live.pop())
+        elif directive == "#endif":
+            live.pop()
+        kept = all(live) and (not line.startswith("#") or directive == "#define")
+        lines.append(line if kept else "")
+    return "\n".join(lines) + "\n"
 
 
 def _without_large_enumerators(text: str) -> str:

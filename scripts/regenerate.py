@@ -148,16 +148,15 @@ class Macro:
 
 @dataclass
 class Header:
-    """What the header declares, in its order; ``structs`` are C text by tag, for cffi apart where it needs another."""
+    """What the header declares, in its order; ``structs`` are C text by tag, ``bit_unions`` those that cffi misplaces."""
 
     items: list[tuple[str, str]] = field(default_factory=list)  # (kind, name or text)
     constants: dict[str, Number] = field(default_factory=dict)
     enums: dict[int, tuple[str, list[str]]] = field(default_factory=dict)
     ioctls: dict[str, str] = field(default_factory=dict)
     structs: dict[str, list[str]] = field(default_factory=dict)
-    for_cffi: dict[str, list[str]] = field(default_factory=dict)
+    bit_unions: set[str] = field(default_factory=set)
     fields: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    kinds: dict[str, str] = field(default_factory=dict)
     functions: list[str] = field(default_factory=list)
 
 
@@ -292,11 +291,10 @@ def declare(found: Header, node: c_ast.Node) -> None:
         tag = shape.name
         kind = type(shape).__name__.lower()
         lines, names = members(found, shape)
-        found.kinds[tag], found.fields[tag] = kind, names
+        found.fields[tag] = names
         found.structs[tag] = [f"{kind} {tag} {{", *indent(lines), "};"]
         if kind == "union" and any(" : " in line for line in lines):
-            # cffi's API mode puts all bits of an outermost union at shift 0: to cffi this is a struct around it.
-            found.for_cffi[tag] = ["typedef struct {", *indent([f"{kind} {{", *indent(lines), "};"]), f"}} {tag};"]
+            found.bit_unions.add(tag)
         found.items.append(("struct", tag))
     else:
         stop(node.coord, f"a declaration that is no enum, struct or union with a body ({type(shape).__name__})")
@@ -368,18 +366,21 @@ def c_text(little: Header, big: Header) -> list[str]:
         if kind == "macro":
             lines.append(f"#define {name} {little.constants[name].literal}")
         elif kind == "function":
-            body = PASTE.replace("__u64", "uint64_t").replace("<<", " << ")
-            lines += ["#ifndef CFFI_CDEF", f"#define {name}(a, s) {body}", "#endif"]
+            expansion = PASTE.replace("__u64", "uint64_t").replace("<<", " << ")
+            lines += ["#ifndef CFFI_CDEF", f"#define {name}(a, s) {expansion}", "#endif"]
         elif kind == "enum":
             tag, names = little.enums[int(name)]
             values = wrap([enumerator(name, little.constants[name]) for name in names])
             lines += [f"enum {tag} {{".replace("  ", " "), *indent(values), "};"]
         else:
             declaration = by_order(little.structs[name], big.structs[name])
-            if name in little.for_cffi:
-                alias = f"typedef {little.kinds[name]} {name} {name};"
-                cffi = by_order(little.for_cffi[name], big.for_cffi[name])
-                declaration = ["#ifdef CFFI_CDEF", *cffi, "#else", *declaration, alias, "#endif"]
+            if name in little.bit_unions:
+                # cffi's API mode puts all bits of an outermost union at shift 0: to cffi this is a struct around it.
+                body = by_order(little.structs[name][1:-1], big.structs[name][1:-1])
+                before = ["#ifdef CFFI_CDEF", "typedef struct {", "    union {", "#else", f"union {name} {{", "#endif"]
+                alias = f"typedef union {name} {name};"
+                after = ["#ifdef CFFI_CDEF", "    };", f"}} {name};", "#else", "};", alias, "#endif"]
+                declaration = [*before, *body, *after]
             lines += declaration
     if little.ioctls:
         # The C compiler computes the codes: direction bits and sizeof(void *) differ by architecture.

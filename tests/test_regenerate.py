@@ -218,11 +218,11 @@ BUILD = """
 import sys
 
 from cffi import FFI
+from perf_event_open_sys._cdef import selected
 
 cdef = open("new.h").read()
-as_cffi = cdef.replace("#ifdef CFFI_CDEF", "").split("#else")[0] if "#ifdef" in cdef else cdef
 ffibuilder = FFI()
-ffibuilder.cdef(as_cffi)
+ffibuilder.cdef(selected(cdef, {"CFFI_CDEF"}))
 ffibuilder.set_source("new_bits", "#include <stdint.h>\\n" + cdef)
 ffibuilder.compile()
 
