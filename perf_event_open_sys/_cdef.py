@@ -41,7 +41,7 @@ def declarations(include: Path) -> str:
 
 
 def selected(text: str, holds: set[str]) -> str:
-    """Return a header line by line, empty where it is a directive (but #define) or in a block whose #if is not in *holds*."""
+    """Return a header without directives, #define excepted, and without blocks whose #if is not in *holds*."""
     lines = []
     live = [True]
     for line in text.splitlines():
