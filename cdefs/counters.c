@@ -34,6 +34,19 @@ static uint64_t take(const char **next)
     return word;
 }
 
+/* Whether `words` words hold the times and `nr` members. Zeroes may follow: Linux 6.1 reads a sibling whose leader was
+ * closed in the size that the group had. */
+static int is_group(const char *next, size_t words, size_t times, size_t member, uint64_t nr)
+{
+    if (nr == 0 || words < times || nr > (words - times) / member)
+        return 0;
+    next += (times + (size_t)nr * member) * sizeof(uint64_t);
+    for (size_t rest = words - times - (size_t)nr * member; rest > 0; rest--)
+        if (take(&next))
+            return 0;
+    return 1;
+}
+
 int counters_parse(const void *data, size_t size, uint64_t read_format, struct perf_counts *out, size_t n)
 {
     const int group = (read_format & PERF_FORMAT_GROUP) != 0;
@@ -46,7 +59,7 @@ int counters_parse(const void *data, size_t size, uint64_t read_format, struct p
     value = take(&next);
     if (group)
         nr = value;
-    if (group ? (words - 1 - times) % member || nr != (words - 1 - times) / member : words != times + member)
+    if (group ? !is_group(next, words - 1, times, member, nr) : words != times + member)
         return failed(EBADMSG);
     if (read_format & PERF_FORMAT_TOTAL_TIME_ENABLED)
         enabled = take(&next);
