@@ -266,14 +266,13 @@ def chains(size: int) -> bytes:
 
 
 def struct_loop(buffer: bytes) -> int:
-    """Decode as a careful Python program does."""
+    """Decode with ``struct.unpack_from``."""
     offset, found = 0, 0
-    header, fixed = struct.Struct("=IHH"), struct.Struct("=QIIQQ")
     while offset < len(buffer):
-        kind, _, size = header.unpack_from(buffer, offset)
+        kind, _, size = struct.unpack_from("=IHH", buffer, offset)
         if kind == b.PERF_RECORD_SAMPLE:
-            *_, nr = fixed.unpack_from(buffer, offset + 8)
-            struct.unpack_from(f"={nr}Q", buffer, offset + 8 + fixed.size)
+            *_, nr = struct.unpack_from("=QIIQQ", buffer, offset + 8)
+            struct.unpack_from(f"={nr}Q", buffer, offset + 40)
             found += 1
         offset += size
     return found
