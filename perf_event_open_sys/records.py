@@ -16,7 +16,7 @@ from ._native import ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any, NoReturn
 
     import numpy
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _HEADER = ffi.typeof("struct perf_event_header *")
 _SAMPLE = ffi.typeof("struct perf_sample *")
 _SAMPLES = ffi.typeof("struct perf_sample[]")
+_WORDS = ffi.typeof("uint64_t[]")
+_BRANCHES = ffi.typeof("struct perf_branch_entry[]")
 _SAMPLE_SIZE = ffi.sizeof(_SAMPLE.item)
 _new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
@@ -54,27 +56,44 @@ class CorruptRecord(ValueError):
         self.samples: Samples | None = None
 
 
+def _keeping(owner: CData) -> Callable[[CData], None]:
+    """Return a destructor for ``ffi.gc`` that does nothing but keep *owner*.
+
+    Not a memoryview: CPython before 3.11.9 and 3.12.3 crashes collecting one that is in a cycle and has exports.
+    """
+
+    def keep(_: CData, owner: CData = owner) -> None:
+        pass
+
+    return keep
+
+
+def _array(ctype: Any, pointer: CData, size: int) -> CData:
+    """Return *size* bytes from *pointer* on as an array, which keeps the pointer."""
+    return ffi.from_buffer(ctype, ffi.buffer(pointer, size))
+
+
 class Samples:
     """A sequence of samples in one C array, ``cdata``. An element is a ``struct perf_sample *`` that keeps the array."""
 
-    __slots__ = ("_bytes", "cdata")
+    __slots__ = ("_keep", "cdata")
 
-    def __init__(self, memory: memoryview) -> None:
-        """View *memory* as samples, and keep it."""
-        self._bytes = memory
-        self.cdata = ffi.from_buffer(_SAMPLES, memory)
+    def __init__(self, cdata: CData) -> None:
+        """View a ``struct perf_sample[]``, and keep it."""
+        self.cdata = cdata
+        self._keep = _keeping(cdata)
 
     def __len__(self) -> int:
-        return len(self._bytes) // _SAMPLE_SIZE
+        return len(self.cdata)
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            start, stop, step = index.indices(len(self))
-            if step == 1:
-                return Samples(self._bytes[start * _SAMPLE_SIZE : max(start, stop) * _SAMPLE_SIZE])
+        if not isinstance(index, slice):
+            return ffi.gc(self.cdata + range(len(self))[index], self._keep)
+        start, stop, step = index.indices(len(self))
+        if step != 1:
             return [self[i] for i in range(start, stop, step)]
-        i = range(len(self))[index]
-        return ffi.from_buffer(_SAMPLE, self._bytes[i * _SAMPLE_SIZE : (i + 1) * _SAMPLE_SIZE])
+        begin = ffi.gc(self.cdata + start, self._keep)
+        return Samples(_array(_SAMPLES, begin, max(0, stop - start) * _SAMPLE_SIZE))
 
     def __iter__(self) -> Iterator[CData]:
         return (self[i] for i in range(len(self)))
@@ -96,14 +115,14 @@ def iterate(buffer: Any) -> Iterator[CData]:
         tags = {value: name.removeprefix("PERF_RECORD_").lower() for value, name in types}
         del tags[lib.PERF_RECORD_MAX]
         _structs.update({value: ffi.typeof(f"struct perf_record_{tag} *") for value, tag in tags.items()})
-    view = memoryview(buffer).cast("B")
-    base = ffi.from_buffer(view)
+    base = ffi.from_buffer(buffer)
+    keep = _keeping(base)
     offset = 0
-    while size := lib.records_next(base, len(view), offset):
+    while size := lib.records_next(base, len(base), offset):
         if size < 0:
             raise CorruptRecord(offset)
         kind = _structs.get(ffi.cast(_HEADER, base + offset).type, _HEADER)
-        yield ffi.from_buffer(kind, view[offset : offset + size])
+        yield ffi.gc(ffi.cast(kind, base + offset), keep)
         offset += size
 
 
@@ -180,13 +199,12 @@ def parse(buffer: Any, attr: CData | Mapping[int, CData]) -> Samples:
     n = lib.records_count(base, len(base))
     samples = _new_uncleared(_SAMPLES, n)
     lib.records_prepare(samples, n)
-    memory = memoryview(ffi.buffer(samples))
     try:
         _parse(base, attr, samples)
     except CorruptRecord as error:
-        error.samples = Samples(memory[: error.n_samples * _SAMPLE_SIZE])
+        error.samples = Samples(samples)[: error.n_samples]
         raise
-    return Samples(memory)
+    return Samples(samples)
 
 
 def sample_id(record: CData, attr: CData | Mapping[int, CData]) -> CData:
@@ -206,16 +224,27 @@ def sample_id(record: CData, attr: CData | Mapping[int, CData]) -> CData:
     return out
 
 
-def _bytes_of(buffer: Any, offset: int, size: int) -> memoryview:
-    view = memoryview(buffer).cast("B")[offset : offset + size]
-    if len(view) < size:
+def _checked(total: int, offset: int, size: int) -> None:
+    if offset + size > total:
         raise ValueError("the sample is not of this buffer: it reaches beyond its end")
-    return view
+
+
+def _view(ctype: Any, buffer: Any, offset: int, count: int) -> CData:
+    """Return elements of *buffer* as an array, which keeps it."""
+    base, size = ffi.from_buffer(buffer), count * ffi.sizeof(ctype.item)
+    _checked(len(base), offset, size)
+    return _array(ctype, ffi.gc(base + offset, _keeping(base)), size)
+
+
+def _bytes_of(buffer: Any, offset: int, size: int) -> memoryview:
+    view = memoryview(buffer).cast("B")
+    _checked(len(view), offset, size)
+    return view[offset : offset + size]
 
 
 def callchain(buffer: Any, sample: CData) -> CData:
     """Return the callchain as a ``uint64_t[]`` view of *buffer*; ``PERF_CONTEXT_*`` markers are among the addresses."""
-    return ffi.from_buffer("uint64_t[]", _bytes_of(buffer, sample.callchain_offset, 8 * sample.callchain_count))
+    return _view(_WORDS, buffer, sample.callchain_offset, sample.callchain_count)
 
 
 def raw(buffer: Any, sample: CData) -> memoryview:
@@ -225,8 +254,7 @@ def raw(buffer: Any, sample: CData) -> memoryview:
 
 def branches(buffer: Any, sample: CData) -> CData:
     """Return the branch stack, newest first, as a ``struct perf_branch_entry[]`` view of *buffer*."""
-    size = ffi.sizeof("struct perf_branch_entry") * sample.branch_count
-    return ffi.from_buffer("struct perf_branch_entry[]", _bytes_of(buffer, sample.branch_offset, size))
+    return _view(_BRANCHES, buffer, sample.branch_offset, sample.branch_count)
 
 
 def user_regs(buffer: Any, sample: CData) -> CData:
@@ -234,12 +262,12 @@ def user_regs(buffer: Any, sample: CData) -> CData:
 
     Empty where ``sample.user_regs_abi`` is ``PERF_SAMPLE_REGS_ABI_NONE``, as in a kernel thread.
     """
-    return ffi.from_buffer("uint64_t[]", _bytes_of(buffer, sample.user_regs_offset, 8 * sample.user_regs_count))
+    return _view(_WORDS, buffer, sample.user_regs_offset, sample.user_regs_count)
 
 
 def intr_regs(buffer: Any, sample: CData) -> CData:
     """Return the registers of ``attr.sample_regs_intr`` at the interrupt, as :func:`user_regs`."""
-    return ffi.from_buffer("uint64_t[]", _bytes_of(buffer, sample.intr_regs_offset, 8 * sample.intr_regs_count))
+    return _view(_WORDS, buffer, sample.intr_regs_offset, sample.intr_regs_count)
 
 
 def user_stack(buffer: Any, sample: CData) -> memoryview:
@@ -258,9 +286,9 @@ def counts(buffer: Any, sample: CData) -> list[CData]:
     words = sample.read_count * (1 + (read_format & (lib.PERF_FORMAT_ID | lib.PERF_FORMAT_LOST)).bit_count())
     times = lib.PERF_FORMAT_TOTAL_TIME_ENABLED | lib.PERF_FORMAT_TOTAL_TIME_RUNNING | lib.PERF_FORMAT_GROUP
     words += (read_format & times).bit_count()
-    base = ffi.from_buffer(_bytes_of(buffer, sample.read_offset, 8 * words))
+    read = _view(_WORDS, buffer, sample.read_offset, words)
     found = ffi.new("struct perf_counts[]", sample.read_count)
-    if sample.read_count and lib.counters_parse(base, len(base), read_format, found, len(found)) < 0:
+    if sample.read_count and lib.counters_parse(read, 8 * words, read_format, found, len(found)) < 0:
         raise ValueError("the sample is not of this buffer")
     return [ffi.new("struct perf_counts *", found[i]) for i in range(len(found))]
 

@@ -30,9 +30,6 @@ def shown(attr):
     return dict(line.split(maxsplit=1) for line in b.dump(attr).splitlines())
 
 
-# --- Constructors -----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", CONSTRUCTORS)
 def test_a_constructor_returns_an_owned_pointer_to_zeroes(name):
     """All bytes are 0, but for attr.size; the pointer is of the struct of its name."""
@@ -153,9 +150,6 @@ def test_an_attribute_that_does_not_fit_is_refused_later_too():
         attr.sample_perod = 1
 
 
-# --- Names of values --------------------------------------------------------------------------------------------------
-
-
 def test_constants_are_ints_by_their_c_names():
     """Macros, enumerators with and without an enum's name, ioctl codes."""
     assert b.PERF_CONTEXT_MAX == 2**64 - 4095
@@ -183,9 +177,6 @@ def test_perf_mem_s_puts_bits_in_their_place():
     assert b.PERF_MEM_S("LVL", "L2") == b.PERF_MEM_LVL_L2 << b.PERF_MEM_LVL_SHIFT == 1024
     with pytest.raises(ValueError, match=r"PERF_MEM_LVL_L9.*PERF_MEM_LVL_L"):
         b.PERF_MEM_S("LVL", "L9")
-
-
-# --- dump -------------------------------------------------------------------------------------------------------------
 
 
 def test_dump_shows_what_is_not_zero_with_names():
@@ -273,9 +264,6 @@ def test_dump_shows_the_fields_that_perf_shows(command):
             flags = re.findall(r"PERF_(?:SAMPLE|FORMAT)_\w+", text)
             value = sum(getattr(b, flag) for flag in flags) if flags else int(text.split()[0], 0)
             assert value == fields.get(name, 0) == getattr(attr, name)
-
-
-# --- The package ------------------------------------------------------------------------------------------------------
 
 
 def test_the_versions_are_those_of_header_and_distribution():

@@ -86,9 +86,6 @@ def with_format(event, read_format, **attr):
         raise
 
 
-# --- read -------------------------------------------------------------------------------------------------------------
-
-
 def test_read_returns_the_events_count(event):
     """A counter that counted 100 page faults reads at least 100, and not many more."""
     fd = event(**PAGE_FAULTS, disabled=1)
@@ -247,8 +244,6 @@ def test_a_format_that_is_no_u64_is_refused(event, read_format):
         counters.read(event(**DUMMY), read_format)
 
 
-# --- read_into --------------------------------------------------------------------------------------------------------
-
 SEQUENCES = {
     "list": list,
     "tuple": tuple,
@@ -333,9 +328,6 @@ def test_read_into_refuses_a_number_that_is_no_descriptor():
         counters.read_into([2**31], 0, ffi.new("struct perf_counts[1]"))
 
 
-# --- scaled -----------------------------------------------------------------------------------------------------------
-
-
 @settings(database=None, max_examples=500)
 @given(value=WORD, enabled=WORD, running=st.integers(1, 2**64 - 1))
 @example(value=2**64 - 1, enabled=2**64 - 1, running=1)
@@ -375,9 +367,6 @@ def test_scaled_takes_a_pointer_to_counts(counts):
     """Anything else is a TypeError."""
     with pytest.raises(TypeError):
         counters.scaled(counts)
-
-
-# --- The C decoder ----------------------------------------------------------------------------------------------------
 
 
 @settings(database=None, max_examples=500)

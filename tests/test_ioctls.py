@@ -38,9 +38,6 @@ def watch(event, cell, **fields):
     )
 
 
-# --- ENABLE, DISABLE, RESET -------------------------------------------------------------------------------------------
-
-
 def test_enable_and_disable_start_and_stop_the_count(event):
     """Writes count only between enable and disable, and the count stays."""
     cell = ctypes.c_int64()
@@ -112,9 +109,6 @@ def test_reset_without_and_with_the_group_flag(group):
     assert [value(fd) > 0 for fd in group] == [True, False, True]
     ioctls.reset(group[1], b.PERF_IOC_FLAG_GROUP)
     assert [value(fd) for fd in group] == [0, 0, 0]
-
-
-# --- REFRESH, PERIOD --------------------------------------------------------------------------------------------------
 
 
 def test_refresh_gives_exactly_n_overflows(event, ring):
@@ -189,9 +183,6 @@ def test_period_goes_through_a_pointer(event):
         ioctls.period(fd, 2**64)
 
 
-# --- Rings: SET_OUTPUT, PAUSE_OUTPUT ----------------------------------------------------------------------------------
-
-
 def test_set_output_redirects_and_minus_one_detaches(event, ring):
     """The samples of an event come in another's ring until it is detached; it counts on."""
     fields = {"type": b.PERF_TYPE_SOFTWARE, "sample_type": b.PERF_SAMPLE_ID}
@@ -245,18 +236,12 @@ def test_pause_output_needs_a_ring(event):
     assert caught.value.errno == errno.EINVAL
 
 
-# --- ID ---------------------------------------------------------------------------------------------------------------
-
-
 def test_id_equals_the_id_that_is_read(event):
     """PERF_EVENT_IOC_ID gives what PERF_FORMAT_ID gives, another for each event."""
     fds = [event(**PAGE_FAULTS, read_format=b.PERF_FORMAT_ID) for _ in range(2)]
     ids = [ioctls.id(fd) for fd in fds]
     assert ids == [counters.read(fd, b.PERF_FORMAT_ID)[0].id for fd in fds]
     assert len({0, *ids}) == 3
-
-
-# --- Tracepoints: SET_FILTER, SET_BPF, QUERY_BPF ----------------------------------------------------------------------
 
 
 @needs_root
@@ -348,9 +333,6 @@ def test_set_bpf_with_what_is_no_program_is_refused(event, getpgid_tracepoint, f
         ioctls.set_bpf(fd, foreign_fd)
 
 
-# --- MODIFY_ATTRIBUTES ------------------------------------------------------------------------------------------------
-
-
 def test_modify_attributes_moves_a_breakpoint(event):
     """The breakpoint counts writes to its new address, and no more those to the old one."""
     old, new = ctypes.c_int64(), ctypes.c_int64()
@@ -381,8 +363,6 @@ def test_modify_attributes_of_another_event_is_refused(event):
         ioctls.modify_attributes(fd, perf_event_attr(**PAGE_FAULTS))
     assert caught.value.errno in (errno.EINVAL, errno.EOPNOTSUPP)
 
-
-# --- Bad input, for all of them ---------------------------------------------------------------------------------------
 
 CALLS = {
     "ENABLE": ioctls.enable,

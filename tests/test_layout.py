@@ -239,9 +239,6 @@ def stub():
 STRUCTS = sorted(name.removesuffix("_p") for name in stub().classes)
 
 
-# --- Names ---------------------------------------------------------------------------------------------------------
-
-
 def test_the_header_declares_nothing_that_the_module_lacks(header):
     """Every constant, enum, struct, field and function-like macro of a header no newer than ours is in the module."""
     lacking = header.constants - MODULE_CONSTANTS - DROPPED | header.functions - set(vars(bindings))
@@ -324,9 +321,6 @@ def one(pointer, name):
     return 1
 
 
-# --- Values and places -----------------------------------------------------------------------------------------------
-
-
 def test_every_constant_has_the_headers_value(header):
     """Macros, enumerators, ioctl codes and registers are what the C compiler takes them for."""
     answers = {name: int(text) for name, text in header.answers("constant").items()}
@@ -392,9 +386,6 @@ def bits(ctype, field):
         yield " ".join(f"{i}:{byte}" for i, byte in enumerate(bytes(ffi.buffer(pointer))) if byte)
 
 
-# --- Registers of every architecture ---------------------------------------------------------------------------------
-
-
 @needs_uapi
 @needs_cc
 @pytest.mark.parametrize("arch", sorted(path.stem for path in (CDEFS / "perf_regs").glob("*.h")))
@@ -416,9 +407,6 @@ def test_every_architecture_of_the_kernel_is_there():
     """Every arch/*/asm/perf_regs.h has its header."""
     kernels = {path.parent.parent.name for path in Path(UAPI).glob("arch/*/asm/perf_regs.h")}
     assert kernels == {path.stem for path in (CDEFS / "perf_regs").glob("*.h")}
-
-
-# --- The installed headers, for other programs -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", sorted(str(path.relative_to(CDEFS)) for path in CDEFS.glob("**/*.h")))

@@ -54,9 +54,6 @@ def let_go(process):
     assert process.returncode == 0
 
 
-# --- Whom and from when on --------------------------------------------------------------------------------------------
-
-
 def test_an_event_counts_the_calling_thread_from_the_start(event):
     """With the defaults (this thread, any CPU) and not disabled, it counts at once."""
     fd = event(**PAGE_FAULTS)
@@ -140,9 +137,6 @@ def test_sigtrap_needs_remove_on_exec(event):
     assert caught.value.errno == errno.EINVAL
 
 
-# --- Groups -----------------------------------------------------------------------------------------------------------
-
-
 def test_a_group_is_read_at_once_and_led_by_one(event):
     """Events opened with group_fd join the leader's group, in order; they start and stop with it."""
     read_format = b.PERF_FORMAT_GROUP | b.PERF_FORMAT_ID
@@ -202,9 +196,6 @@ def test_fd_output_writes_into_the_ring_of_group_fd(event, ring):
     assert len(counters.read(owner, b.PERF_FORMAT_GROUP)) == 1
 
 
-# --- Files ------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("flags", "survives"), [((), False), ((b.PERF_FLAG_FD_CLOEXEC,), False), ((0,), True)])
 def test_an_event_is_closed_on_exec_unless_flags_say_otherwise(flags, survives):
     """By default a new program does not get the file (PEP 446); with flags of 0 it does."""
@@ -215,9 +206,6 @@ def test_an_event_is_closed_on_exec_unless_flags_say_otherwise(flags, survives):
     finally:
         os.close(fd)
     assert (child.returncode == 0) == survives
-
-
-# --- Cgroups ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -276,9 +264,6 @@ def test_cgroup_mode_needs_a_directory_and_a_cpu(event, closed_fd, foreign_fd):
         assert caught.value.errno == code
 
 
-# --- size and E2BIG ---------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("size", [1, b.PERF_ATTR_SIZE_VER0 - 1, 2**16, 2**32 - 1])
 def test_e2big_leaves_the_kernels_size_in_attr(size):
     """A size below the first version's or above a page is E2BIG, and the kernel writes its own size into attr."""
@@ -326,8 +311,6 @@ def test_a_size_of_zero_is_the_first_versions():
     attr = perf_event_attr(**DUMMY, size=0, config3=2**64 - 1)
     os.close(perf_event_open(attr))
 
-
-# --- Bad input --------------------------------------------------------------------------------------------------------
 
 POINTERS = [None, 0, 4096, b"attr", "attr", {}, perf_event_header(), ffi.new("int *")]
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import itertools
 import mmap
 import os
@@ -133,9 +134,6 @@ def round_trip(attr, seed, n=2):
         offset += len(data)
 
 
-# --- Samples, synthesized --------------------------------------------------------------------------------------------
-
-
 @REPEATABLE
 @given(
     sample_type=st.integers(0, b.PERF_SAMPLE_MAX - 1),
@@ -209,9 +207,6 @@ def test_no_branch_stack_at_all_leaves_hw_idx_out():
     )
     [sample] = records.parse(record(b.PERF_RECORD_SAMPLE, u64(0, 0, 8)), attr)
     assert (sample.user_stack_count, sample.user_stack_offset, sample.data_src) == (0, 0, 8)
-
-
-# --- Several events in one ring --------------------------------------------------------------------------------------
 
 
 def test_a_mapping_routes_each_sample_to_its_own_attr():
@@ -288,9 +283,6 @@ def test_a_bit_of_the_future_is_a_value_error_that_names_it(field, bit):
         records.parse_into(GOOD, attr, ffi.new("struct perf_sample[1]"))
 
 
-# --- Samples, parse_into ---------------------------------------------------------------------------------------------
-
-
 def ips(n):
     """Return *n* samples of PLAIN, with the ips from 0 up."""
     return b"".join(record(b.PERF_RECORD_SAMPLE, u64(i)) for i in range(n))
@@ -324,10 +316,27 @@ def test_an_element_outlives_its_samples():
     assert [sample.ip for sample in tail] == [998, 999]
     assert others[59][999].ip == 7
     memory = bytearray(ffi.sizeof("struct perf_sample[3]"))
-    one = records.Samples(memoryview(memory))[1]
+    one = records.Samples(ffi.from_buffer("struct perf_sample[]", memory))[1]
     with pytest.raises(BufferError):  # it is held
         memory.clear()
     assert one.ip == 0
+
+
+def test_what_points_into_a_buffer_may_be_in_a_cycle():
+    """Python's collector frees cycles of records, samples and views, and of the error that carries samples."""
+    attr = perf_event_attr(sample_type=b.PERF_SAMPLE_CALLCHAIN)
+    buffer = bytearray(record(SAMPLE, u64(2, 7, 8)))
+    samples = records.parse(buffer, attr)
+    for made in (samples, samples[0], samples[:1], records.callchain(buffer, samples[0]), *records.iterate(buffer)):
+        cycle = [made]
+        cycle.append(cycle)
+    with pytest.raises(records.CorruptRecord) as caught:
+        records.parse(buffer + b"1234", attr)
+    cycle.append(caught)
+    caught.value.cycle = cycle
+    del samples, made, cycle, caught
+    gc.collect()
+    buffer.clear()  # nothing holds it any more
 
 
 def test_a_buffer_without_samples_gives_none():
@@ -369,11 +378,9 @@ def test_a_buffer_with_gaps_is_refused():
     """A non-contiguous view is a clear error, not a copy."""
     with pytest.raises(BufferError, match="contiguous"):
         records.parse(memoryview(ips(4))[::2], PLAIN)
-    with pytest.raises(TypeError, match="contiguous"):
+    with pytest.raises(BufferError, match="contiguous"):
         next(records.iterate(memoryview(ips(4))[::2]))
 
-
-# --- Bad input -------------------------------------------------------------------------------------------------------
 
 HUGE = 2**63
 BAD_SIZES = {
@@ -606,8 +613,6 @@ def test_a_view_of_another_buffer_is_a_value_error(data, read_format):
             view(data, sample)
 
 
-# --- Every record type, synthesized ----------------------------------------------------------------------------------
-
 WHO = struct.pack("=II", 11, 12)
 # Type -> (body, misc, what its struct says); the numbers are in the man page's order of the fields.
 BODIES = {
@@ -805,9 +810,6 @@ def test_a_sample_has_no_trailer():
         records.sample_id(found, perf_event_attr(sample_type=b.PERF_SAMPLE_TIME, sample_id_all=1))
 
 
-# --- NumPy -----------------------------------------------------------------------------------------------------------
-
-
 def structs():
     """Return every struct and union of the module, by its C name."""
     typedefs, tags, unions = ffi.list_types()
@@ -872,8 +874,6 @@ def test_to_numpy_takes_the_callers_array():
     assert array["ip"].tolist() == [0, 1, 2, 0]
     assert array["size"].tolist() == [16, 16, 16, 0]
 
-
-# --- Real records ----------------------------------------------------------------------------------------------------
 
 ALL_SIX = sum({bit for bit, _ in TRAILER})
 SIDE_BAND = {**DUMMY, "sample_type": ALL_SIX, "sample_id_all": 1}

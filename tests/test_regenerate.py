@@ -87,9 +87,6 @@ def refusal(script, headers, root, capsys):
     return refused
 
 
-# --- What it translates -----------------------------------------------------------------------------------------------
-
-
 def test_a_new_enum_is_taken_over_with_numbers(translate):
     """Enumerators without a value count on; the tag stays, and so does its absence."""
     enum = (
@@ -324,8 +321,6 @@ def test_the_same_headers_give_the_same_text(script, headers):
     assert script.generate(include, "9.9.9") == script.generate(include, "9.9.9")
 
 
-# --- What stops it ----------------------------------------------------------------------------------------------------
-
 SHAPES = {
     "a string": '#define PERF_ODD "text"',
     "sizeof": "#define PERF_ODD sizeof(__u64)",
@@ -416,9 +411,6 @@ def test_a_path_without_a_version_stops_it(script, tmp_path, capsys):
     """The version comes from the folder's name; without one nothing is written."""
     assert script.main([str(tmp_path)]) == 2
     assert "names no kernel version" in capsys.readouterr().err
-
-
-# --- --check, and what is committed -----------------------------------------------------------------------------------
 
 
 def test_check_prints_a_diff_and_fails_until_the_files_are_in_step(script, headers, root, capsys):

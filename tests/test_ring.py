@@ -65,9 +65,6 @@ def numbered(numbers, sizes):
     return [record(LOST, u64(n, n) + bytes([n % 251]) * (next(sizes) - 24)) for n in numbers]
 
 
-# --- Mapping ---------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("how", ["with", "release", "collection"])
 def test_a_mapping_ends_with_its_owner(event, how, overwrite):
@@ -168,9 +165,6 @@ def test_two_sizes_of_one_ring_are_einval(event):
             ring.map(fd, 4)
 
 
-# --- Head, tail, data ------------------------------------------------------------------------------------------------
-
-
 def test_data_is_a_read_only_view_that_keeps_the_mapping(event):
     """A write through it would kill the process where the ring is mapped read-only: Python refuses it."""
     fd = event(**FAULTS)
@@ -216,9 +210,6 @@ def test_head_and_tail_are_64_bit():
     page.data_head = 2**64 - 8
     ring.set_tail(page, 2**64 - 16)
     assert (ring.head(page), ring.tail(page)) == (2**64 - 8, 2**64 - 16)
-
-
-# --- Draining --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("lap", [0, 3 * PAGE_SIZE, 2**32 - PAGE_SIZE, 2**64 - PAGE_SIZE])
@@ -344,9 +335,6 @@ def test_the_tail_is_stored_once_with_all_that_was_moved():
     assert seen <= ends
 
 
-# --- Pages and bytes that are no ring --------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "fields",
     [
@@ -430,9 +418,6 @@ def test_noise_in_the_ring_never_hangs_a_reader():
             assert page.data_tail == before + size
         else:
             pytest.fail("a reader would go on for ever")
-
-
-# --- Overwritten rings -----------------------------------------------------------------------------------------------
 
 
 def put_backward(page, area, data):
@@ -581,9 +566,6 @@ def test_an_overwritten_ring_read_forward_is_a_value_error(event):
             ring.snapshot_into(page, bytearray(4096))
 
 
-# --- Counting what is lost -------------------------------------------------------------------------------------------
-
-
 def lost_in(buffer):
     """Return the sum of the LOST records."""
     return sum(one.lost for one in records.iterate(buffer) if one.header.type == LOST)
@@ -643,9 +625,6 @@ def test_a_million_real_records_add_up(event):
     assert 0 <= unwritten < 7000
     assert got + lost + unwritten == counts.value
     assert got >= 1_000_000
-
-
-# --- Many events, one ring -------------------------------------------------------------------------------------------
 
 
 def test_set_output_gathers_events_in_one_ring(event):
@@ -714,9 +693,6 @@ def test_a_tracepoint_counts_every_context_switch(event, tracefs):
     assert seen == counters.read(fd)[0].value >= 200
 
 
-# --- Wakeups ---------------------------------------------------------------------------------------------------------
-
-
 def test_poll_is_woken_by_a_record(event):
     """With wakeup_events = 1, one sample makes the event readable."""
     fd = event(**FAULTS, wakeup_events=1, disabled=1)
@@ -782,9 +758,6 @@ def test_the_exit_of_the_task_is_pollhup_and_the_ring_stays_readable(event):
             samples = records.parse(ring.read(page), perf_event_attr(**attr))
             assert len(samples) >= 50
             assert {one.pid for one in samples} == {process.pid}
-
-
-# --- AUX -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("lap", [0, 2**32 - PAGE_SIZE, 2**64 - 3 * PAGE_SIZE])
@@ -863,9 +836,6 @@ def test_an_event_without_aux_area_refuses_to_map_one(event):
             ring.map_aux(fd, page, 1)
         fault(1)
         assert ring.read(page)
-
-
-# --- Under load ------------------------------------------------------------------------------------------------------
 
 
 def test_a_consumer_and_eight_producers(event):
