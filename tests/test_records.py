@@ -1136,11 +1136,12 @@ def test_bpf_programs_come_as_bpf_event_and_ksymbol(rings):
         poll.poll(10)
         tries += 1
     events = [one for one in of_type(found, "bpf_event") if one.id == int(info["prog_id"])]
-    assert [one.type for one in events] == [b.PERF_BPF_EVENT_PROG_LOAD, b.PERF_BPF_EVENT_PROG_UNLOAD]
+    # Each CPU has its ring: the two may come in either order.
+    assert sorted(one.type for one in events) == [b.PERF_BPF_EVENT_PROG_LOAD, b.PERF_BPF_EVENT_PROG_UNLOAD]
     assert {bytes(one.tag).hex() for one in events} == {info["prog_tag"]}
     name = f"bpf_prog_{info['prog_tag']}_peos_test".encode()
     symbols = [one for one in of_type(found, "ksymbol") if records.name(one) == name]
-    assert [one.flags for one in symbols][:1] == [0]
+    assert 0 in [one.flags for one in symbols]
     assert {one.ksym_type for one in symbols} == {b.PERF_RECORD_KSYMBOL_TYPE_BPF}
     assert symbols[0].addr > 2**63
     assert symbols[0].len > 0
