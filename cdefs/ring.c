@@ -31,6 +31,28 @@ int ring_unmap(void *address, size_t size)
     return munmap(address, size);
 }
 
+/* Where a long has 32 bits, a position may be moved in two halves: of another's, difference() needs only the lower. */
+static uint64_t load_acquire(const uint64_t *position)
+{
+#if __SIZEOF_LONG__ == 8
+    return __atomic_load_n(position, __ATOMIC_ACQUIRE);
+#else
+    const uint64_t value = *(const volatile uint64_t *)position;
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return value;
+#endif
+}
+
+static void store_release(uint64_t *position, uint64_t value)
+{
+#if __SIZEOF_LONG__ == 8
+    __atomic_store_n(position, value, __ATOMIC_RELEASE);
+#else
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    *(volatile uint64_t *)position = value;
+#endif
+}
+
 /* The kernel counts positions in an unsigned long, so that one of 32 bits lets them wrap there. The difference of two
  * is right in as many bits: no ring is longer. */
 static uint64_t difference(uint64_t position, uint64_t from)
@@ -41,19 +63,19 @@ static uint64_t difference(uint64_t position, uint64_t from)
 uint64_t ring_head(const struct perf_event_mmap_page *page)
 {
     /* Pairs with the store-release of the head in perf_output_put_handle: no record is read before its head is. */
-    const uint64_t head = __atomic_load_n(&page->data_head, __ATOMIC_ACQUIRE), tail = ring_tail(page);
+    const uint64_t head = load_acquire(&page->data_head), tail = ring_tail(page);
     return tail + difference(head, tail);
 }
 
 uint64_t ring_tail(const struct perf_event_mmap_page *page)
 {
-    return __atomic_load_n(&page->data_tail, __ATOMIC_RELAXED);
+    return *(const volatile uint64_t *)&page->data_tail;
 }
 
 void ring_set_tail(struct perf_event_mmap_page *page, uint64_t tail)
 {
     /* Pairs with the kernel's read of the tail in __perf_output_begin: the copies are done before their room is free. */
-    __atomic_store_n(&page->data_tail, tail, __ATOMIC_RELEASE);
+    store_release(&page->data_tail, tail);
 }
 
 static int is_ring(uint64_t offset, uint64_t size)
@@ -211,7 +233,7 @@ long ring_snapshot(const struct perf_event_mmap_page *page, void *buffer, size_t
 long ring_read_aux(struct perf_event_mmap_page *page, const void *aux, void *buffer, size_t size)
 {
     /* As data_head and data_tail: perf_aux_output_end, perf_aux_output_begin. The tail is stored whole, never masked. */
-    const uint64_t head = __atomic_load_n(&page->aux_head, __ATOMIC_ACQUIRE);
+    const uint64_t head = load_acquire(&page->aux_head);
     const struct stretch s = {aux, page->aux_size - 1, page->aux_tail, difference(head, page->aux_tail)};
 
     if (page->aux_size == 0 || page->aux_size & s.mask || s.available > page->aux_size)
@@ -219,6 +241,6 @@ long ring_read_aux(struct perf_event_mmap_page *page, const void *aux, void *buf
     if (size > s.available)
         size = (size_t)s.available;
     copy_out(&s, buffer, size);
-    __atomic_store_n(&page->aux_tail, s.start + size, __ATOMIC_RELEASE);
+    store_release(&page->aux_tail, s.start + size);
     return (long)size;
 }
