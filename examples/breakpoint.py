@@ -5,8 +5,8 @@ import os
 
 from perf_event_open_sys import counters, events, perf_event_open
 
-variable = ctypes.c_int64()
-attr = events.attr(f"mem:{ctypes.addressof(variable):#x}/8:w:u")
+variable = ctypes.c_int32()
+attr = events.attr(f"mem:{ctypes.addressof(variable):#x}/4:w:u")
 
 fd = perf_event_open(attr)
 for value in range(10):

@@ -5,6 +5,7 @@ import ctypes
 import os
 import platform
 import struct
+import sys
 
 import pytest
 
@@ -35,8 +36,9 @@ def bpf(command, attr):
 
 
 def instruction(opcode, dst=0, src=0, offset=0, immediate=0):
-    """Return one ``struct bpf_insn``."""
-    return struct.pack("=BBhi", opcode, src << 4 | dst, offset, immediate)
+    """Return one ``struct bpf_insn``, whose registers are bitfields."""
+    registers = src << 4 | dst if sys.byteorder == "little" else dst << 4 | src
+    return struct.pack("=BBhi", opcode, registers, offset, immediate)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Fixtures that every test module may use. Tests run as root and as an ordinary user; a skip says what is missing."""
 
+import errno
 import mmap
 import os
 import resource
@@ -8,9 +9,26 @@ import subprocess
 
 import pytest
 
-from perf_event_open_sys import bindings, events, ffi, perf_event_attr, perf_event_open
+from perf_event_open_sys import bindings, events, ffi, lib, perf_event_attr, perf_event_open
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def breakpoints_error():
+    """What the kernel answers where it has no breakpoints for perf at all (s390x, riscv64, …), or nothing."""
+    writes = {"bp_type": bindings.HW_BREAKPOINT_W, "bp_addr": 4096, "bp_len": 4}
+    attr = perf_event_attr(type=bindings.PERF_TYPE_BREAKPOINT, exclude_kernel=1, exclude_hv=1, **writes)
+    fd = lib.perf_event_open(attr, 0, -1, -1, bindings.PERF_FLAG_FD_CLOEXEC)
+    if fd >= 0:
+        os.close(fd)
+    elif ffi.errno in (errno.ENOENT, errno.ENODEV, errno.EINVAL, errno.EOPNOTSUPP):
+        return os.strerror(ffi.errno)
+    return ""
+
+
+needs_breakpoints = pytest.mark.skipif(
+    breakpoints_error() != "", reason=f"the kernel has no hardware breakpoints for perf here: {breakpoints_error()}"
+)
 
 
 @pytest.fixture(autouse=True)

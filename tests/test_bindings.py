@@ -46,7 +46,7 @@ def test_attr_takes_its_fields_as_keywords():
     """Plain fields, bitfields and members of anonymous unions alike; a given size stays."""
     attr = perf_event_attr(type=1, config=2**64 - 1, precise_ip=3, sample_freq=99, bp_addr=5, aux_resume=1, clockid=-1)
     assert (attr.type, attr.config, attr.precise_ip, attr.aux_resume, attr.clockid) == (1, 2**64 - 1, 3, 1, -1)
-    assert (attr.sample_period, attr.config1, attr.aux_action) == (99, 5, 4)
+    assert (attr.sample_period, attr.config1, attr.aux_action) == (99, 5, 4 if sys.byteorder == "little" else 1 << 29)
     assert perf_event_attr(size=64).size == 64
 
 
@@ -162,7 +162,8 @@ def test_constants_are_ints_by_their_c_names():
 def test_name_of_gives_the_c_name():
     """Of an enum's value; of 64-bit ones too."""
     assert b.name_of("perf_event_type", 9) == "PERF_RECORD_SAMPLE"
-    assert b.name_of("perf_callchain_context", 2**64 - 512) == "PERF_CONTEXT_USER"
+    if ffi.sizeof("long") == 8:  # cffi has no larger enumerators
+        assert b.name_of("perf_callchain_context", 2**64 - 512) == "PERF_CONTEXT_USER"
 
 
 @pytest.mark.parametrize(("enum", "value"), [("perf_event_type", 999), ("perf_event_types", 9), ("int", 1)])

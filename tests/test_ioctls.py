@@ -10,7 +10,7 @@ import struct
 
 import pytest
 from bpf import counting_program, program_id
-from conftest import needs_root, touch
+from conftest import needs_breakpoints, needs_root, touch
 
 from perf_event_open_sys import bindings as b
 from perf_event_open_sys import counters, ioctls, perf_event_attr, perf_event_header
@@ -26,21 +26,22 @@ def value(fd):
 
 
 def watch(event, cell, **fields):
-    """Open a breakpoint that counts the writes to *cell*, a ``c_int64``: ctypes makes one store of each."""
+    """Open a breakpoint that counts the writes to *cell*, a ``c_long``: ctypes makes one store of each."""
     return event(
         type=b.PERF_TYPE_BREAKPOINT,
         bp_type=b.HW_BREAKPOINT_W,
         bp_addr=ctypes.addressof(cell),
-        bp_len=b.HW_BREAKPOINT_LEN_8,
+        bp_len=ctypes.sizeof(ctypes.c_long),
         exclude_kernel=1,
         exclude_hv=1,
         **fields,
     )
 
 
+@needs_breakpoints
 def test_enable_and_disable_start_and_stop_the_count(event):
     """Writes count only between enable and disable, and the count stays."""
-    cell = ctypes.c_int64()
+    cell = ctypes.c_long()
     fd = watch(event, cell, disabled=1)
     cell.value = 1
     ioctls.enable(fd)
@@ -51,9 +52,10 @@ def test_enable_and_disable_start_and_stop_the_count(event):
     assert value(fd) == 2
 
 
+@needs_breakpoints
 def test_reset_sets_the_count_to_zero_and_leaves_the_times(event):
     """The count begins anew; time_enabled and time_running go on."""
-    cell = ctypes.c_int64()
+    cell = ctypes.c_long()
     times = b.PERF_FORMAT_TOTAL_TIME_ENABLED | b.PERF_FORMAT_TOTAL_TIME_RUNNING
     fd = watch(event, cell, read_format=times)
     cell.value = 1
@@ -333,9 +335,10 @@ def test_set_bpf_with_what_is_no_program_is_refused(event, getpgid_tracepoint, f
         ioctls.set_bpf(fd, foreign_fd)
 
 
+@needs_breakpoints
 def test_modify_attributes_moves_a_breakpoint(event):
     """The breakpoint counts writes to its new address, and no more those to the old one."""
-    old, new = ctypes.c_int64(), ctypes.c_int64()
+    old, new = ctypes.c_long(), ctypes.c_long()
     fd = watch(event, old)
     old.value = 1
     new.value = 1
@@ -344,7 +347,7 @@ def test_modify_attributes_moves_a_breakpoint(event):
         type=b.PERF_TYPE_BREAKPOINT,
         bp_type=b.HW_BREAKPOINT_W,
         bp_addr=ctypes.addressof(new),
-        bp_len=b.HW_BREAKPOINT_LEN_8,
+        bp_len=ctypes.sizeof(ctypes.c_long),
         exclude_kernel=1,
         exclude_hv=1,
     )

