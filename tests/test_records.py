@@ -322,6 +322,21 @@ def test_an_element_outlives_its_samples():
     assert one.ip == 0
 
 
+@pytest.mark.parametrize("depths", [[8, 0, 0, 0, 0], [0, 8, 8], [0], [3, 3, 3]], ids=str)
+def test_parse_finds_all_samples_whatever_the_size_of_the_first(depths):
+    """A first record larger or smaller than the others, of another type, or none: every sample is there once."""
+    attr = perf_event_attr(sample_type=b.PERF_SAMPLE_CALLCHAIN)
+    chains = b"".join(record(SAMPLE, u64(depth, *range(depth))) for depth in depths)
+    for first in (b"", record(b.PERF_RECORD_SWITCH), record(b.PERF_RECORD_LOST, bytes(200))):
+        samples = records.parse(first + chains, attr)
+        assert [sample.callchain_count for sample in samples] == depths
+        assert len(samples.cdata) == len(depths)
+        with pytest.raises(records.CorruptRecord) as caught:
+            records.parse(first + chains + b"1234", attr)
+        assert [sample.callchain_count for sample in caught.value.samples] == depths
+        assert caught.value.offset == len(first + chains)
+
+
 def test_what_points_into_a_buffer_may_be_in_a_cycle():
     """Python's collector frees cycles of records, samples and views, and of the error that carries samples."""
     attr = perf_event_attr(sample_type=b.PERF_SAMPLE_CALLCHAIN)
