@@ -11,6 +11,7 @@ from perf_event_open_sys import bindings as b
 from perf_event_open_sys import ffi
 
 PAGE_SIZE = mmap.PAGESIZE
+WORD = 8 * ffi.sizeof("long")  # the bits of an address, and of a position in a ring
 PAGE_FAULTS = {"type": b.PERF_TYPE_SOFTWARE, "config": b.PERF_COUNT_SW_PAGE_FAULTS, "sample_period": 1}
 DUMMY = {"type": b.PERF_TYPE_SOFTWARE, "config": b.PERF_COUNT_SW_DUMMY}
 

@@ -10,6 +10,7 @@ import platform
 import random
 import select
 import struct
+import sys
 import threading
 import time
 
@@ -28,6 +29,7 @@ from support import (
     PAGE_SIZE,
     TIMES,
     TRAILER,
+    WORD,
     child,
     encode_sample,
     encode_trailer,
@@ -102,7 +104,9 @@ def check_sample(buffer, sample, attr, values):
     branches = values["branch"] if kind & b.PERF_SAMPLE_BRANCH_STACK else []
     found = records.branches(buffer, sample)
     assert bytes(ffi.buffer(found)) == u64(*itertools.chain(*branches))
-    assert [(entry.to, entry.mispred) for entry in found] == [(entry[1], entry[2] & 1) for entry in branches]
+    first_bit = 0 if sys.byteorder == "little" else 63
+    mispredicted = [(entry[1], entry[2] >> first_bit & 1) for entry in branches]
+    assert [(entry.to, entry.mispred) for entry in found] == mispredicted
     hw_index = kind & b.PERF_SAMPLE_BRANCH_STACK and attr.branch_sample_type & b.PERF_SAMPLE_BRANCH_HW_INDEX
     assert sample.branch_hw_idx == (values["branch_hw_idx"] if hw_index else 0)
     if branches and attr.branch_sample_type & b.PERF_SAMPLE_BRANCH_COUNTERS:
@@ -532,7 +536,7 @@ def test_iterate_checks_the_counts_inside_other_records(bad):
 def test_a_record_smaller_than_its_struct_is_corrupt(kind):
     """Every field of the struct that iterate hands out is in the record; eight bytes fewer are too few."""
     name = b.name_of("perf_event_type", kind).removeprefix("PERF_RECORD_").lower()
-    size = ffi.sizeof(f"struct perf_record_{name}")
+    size = (ffi.sizeof(f"struct perf_record_{name}") + 7) // 8 * 8
     [whole] = records.iterate(record(kind, bytes(size - 8)))
     assert ffi.typeof(whole) is ffi.typeof(f"struct perf_record_{name} *")
     if size > 8:
@@ -802,7 +806,7 @@ def test_sample_id_selects_among_several_events():
 def test_a_record_without_room_for_the_trailer_is_corrupt(tag):
     """The trailer may not reach back into the record's own fields."""
     attr = perf_event_attr(sample_type=b.PERF_SAMPLE_TIME | b.PERF_SAMPLE_IDENTIFIER, sample_id_all=1)
-    fixed = ffi.sizeof(f"struct perf_record_{tag}")
+    fixed = (ffi.sizeof(f"struct perf_record_{tag}") + 7) // 8 * 8
     body = BODIES[tag][0][: fixed - 8]
     if tag in ("namespaces", "callchain_deferred"):  # whose count would reach beyond
         body = body[:8].ljust(16, b"\0")
@@ -1050,7 +1054,8 @@ def test_read_comes_from_a_child_that_inherited_the_counter(rings, group):
         go()
         family = (process.pid, int(process.stdout.read()))
     found = of_type(records_of(pages), "read")
-    assert found
+    if not found:
+        pytest.skip("this kernel leaves no PERF_RECORD_READ of an exiting task")
     total = 0
     for one in found:
         assert one.pid in family  # the kernel may have swapped the contexts of the two
@@ -1114,7 +1119,7 @@ def test_cgroup_records_tell_a_new_group(rings, cgroup):
     found = [one for one in of_type(records_of(pages), "cgroup") if records.name(one).endswith(name.encode())]
     if not found:
         pytest.skip(f"the cgroup file system of {path} is not perf_event's")
-    assert {one.id for one in found} == {os.stat(path).st_ino}
+    assert {one.id % 2**WORD for one in found} == {os.stat(path).st_ino}
 
 
 def load_bpf():
@@ -1158,7 +1163,7 @@ def test_bpf_programs_come_as_bpf_event_and_ksymbol(rings):
     symbols = [one for one in of_type(found, "ksymbol") if records.name(one) == name]
     assert 0 in [one.flags for one in symbols]
     assert {one.ksym_type for one in symbols} == {b.PERF_RECORD_KSYMBOL_TYPE_BPF}
-    assert symbols[0].addr > 2**63
+    assert symbols[0].addr > 2 ** (WORD - 1)
     assert symbols[0].len > 0
 
 
@@ -1175,7 +1180,7 @@ def test_text_poke_has_the_old_and_the_new_code(rings, tracefs, event):
     if not found:
         pytest.skip("this kernel reports no patches of its code")
     for one in found:
-        assert one.addr > 2**63
+        assert one.addr > 2 ** (WORD - 1)
         assert one.old_len + one.new_len > 0
         code = bytes(one.bytes[0 : one.old_len + one.new_len])
         assert code[: one.old_len] != code[one.old_len :]
@@ -1215,8 +1220,9 @@ def test_real_samples_have_what_the_system_says(event):
         assert (sample.cpu in CPUS, sample.period) == (True, 1)
         assert sample.misc & b.PERF_RECORD_MISC_CPUMODE_MASK == b.PERF_RECORD_MISC_USER
         chain = records.callchain(buffer, sample)
-        assert list(chain[0:2]) == [b.PERF_CONTEXT_USER, sample.ip]
-        assert sample.user_regs_abi == b.PERF_SAMPLE_REGS_ABI_64
+        if len(chain) > 1 or platform.machine() != "s390x":  # where old kernels do not walk the user's stack
+            assert list(chain[0:2]) == [b.PERF_CONTEXT_USER, sample.ip]
+        assert sample.user_regs_abi == (b.PERF_SAMPLE_REGS_ABI_64 if WORD == 64 else b.PERF_SAMPLE_REGS_ABI_32)
         assert len(records.user_regs(buffer, sample)) == 4
         assert len(records.intr_regs(buffer, sample)) == 3
         assert len(records.user_stack(buffer, sample)) == 256

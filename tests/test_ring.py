@@ -21,6 +21,7 @@ from support import (
     DUMMY,
     PAGE_FAULTS,
     PAGE_SIZE,
+    WORD,
     child,
     fault,
     put,
@@ -351,9 +352,9 @@ def test_the_tail_is_stored_once_with_all_that_was_moved():
         {"data_size": 2**64 - 1},
         {"data_head": PAGE_SIZE + 8},
         {"data_head": 2**64 - 8},
-        {"data_head": 2**63},
+        {"data_head": 2**63 + 2**31},
         {"data_head": 0, "data_tail": 8},
-        {"data_head": 0, "data_tail": 2**63},
+        {"data_head": 0, "data_tail": 2**63 + 2**31},
         {"data_head": 4},
         {"data_head": 12, "data_tail": 4},
     ],
@@ -473,7 +474,7 @@ def test_snapshot_of_a_ring_without_records_is_empty():
     assert ring.snapshot_into(page, bytearray(64)) == 0
 
 
-@pytest.mark.parametrize("head", [8, 2**63 - 8, 2**64 - 4])
+@pytest.mark.parametrize("head", [*([8, 2**63 - 8] if WORD == 64 else []), 2**64 - 4])
 def test_snapshot_of_a_ring_that_is_written_forward_is_a_value_error(head):
     """A head above 0 is no backward ring's, one off the words is nobody's."""
     page, _, _ = synthetic_ring()
@@ -515,10 +516,10 @@ def test_snapshot_of_a_real_ring_has_the_newest_page_faults_first(event):
             assert faults == list(range(faults[0], faults[0] - len(faults), -1))
             times = [one.time for one in samples]
             assert times == sorted(times, reverse=True)
-            if -page.data_head % 2**64 > 2 * PAGE_SIZE:
+            if -page.data_head % 2**WORD > 2 * PAGE_SIZE:
                 assert size > PAGE_SIZE - 3 * 24
         ffi.release(where)
-        assert -page.data_head % 2**64 > 4 * PAGE_SIZE
+        assert -page.data_head % 2**WORD > 4 * PAGE_SIZE
 
 
 def test_a_snapshot_while_the_kernel_writes_leaves_out_what_is_torn(event):
@@ -534,7 +535,7 @@ def test_a_snapshot_while_the_kernel_writes_leaves_out_what_is_torn(event):
         with ring.map(fd, 1, overwrite=True) as page:
             start(process)
             snapshots = torn = 0
-            while -ring.head(page) % 2**64 < 300 * PAGE_SIZE or snapshots < 2000:
+            while -ring.head(page) % 2**WORD < 300 * PAGE_SIZE or snapshots < 2000:
                 size = ring.snapshot_into(page, buffer)
                 snapshots += 1
                 samples = records.parse(memoryview(buffer)[:size], perf_event_attr(**attr))
@@ -561,6 +562,7 @@ def test_a_read_only_ring_refuses_what_would_write_its_tail(event):
         assert ring.snapshot_into(page, bytearray(4096)) > 0
 
 
+@pytest.mark.skipif(WORD < 64, reason="the sign of a position of 32 bits tells nothing")
 def test_an_overwritten_ring_read_forward_is_a_value_error(event):
     """Without write_backward the oldest record cannot be found."""
     with ring.map(event(**FAULTS), 1, overwrite=True) as page:
@@ -798,7 +800,7 @@ def test_aux_is_drained_over_many_laps(lap, room):
         {"aux_size": 3 * PAGE_SIZE},
         {"aux_head": 2 * PAGE_SIZE + 1},
         {"aux_tail": 9},
-        {"aux_head": 2**63},
+        {"aux_head": 2**63 + 2**31},
     ],
     ids=str,
 )
