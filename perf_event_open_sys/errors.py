@@ -231,6 +231,8 @@ def _not_counted(attr: Any) -> str:
     if attr.type == lib.PERF_TYPE_SOFTWARE:
         return f"this kernel has no software event {attr.config}"
     name = _pmu_name(attr.type)
+    if attr.type == lib.PERF_TYPE_BREAKPOINT and not name:
+        return "this kernel has no hardware breakpoints"
     if name in ("kprobe", "uprobe"):
         return f"{name}: there is no such {'function' if name == 'kprobe' else 'file'}"
     if name:
