@@ -25,6 +25,12 @@ static size_t member_of(uint64_t read_format)
     return 1u + (read_format & PERF_FORMAT_ID ? 1u : 0u) + (read_format & PERF_FORMAT_LOST ? 1u : 0u);
 }
 
+size_t counters_size(uint64_t read_format, size_t nr)
+{
+    const size_t count = read_format & PERF_FORMAT_GROUP ? 1u : 0u;
+    return (count + times_of(read_format) + nr * member_of(read_format)) * sizeof(uint64_t);
+}
+
 static uint64_t take(const char **next)
 {
     uint64_t word;
@@ -111,7 +117,7 @@ static long read_groups(const int *fds, size_t nfds, uint64_t read_format, struc
 static long read_singles(const int *fds, size_t nfds, uint64_t read_format, struct perf_counts *out, size_t n,
                          size_t *done)
 {
-    const ssize_t expected = (ssize_t)((times_of(read_format) + member_of(read_format)) * sizeof(uint64_t));
+    const ssize_t expected = (ssize_t)counters_size(read_format, 1);
 
     for (*done = 0; *done < nfds; ++*done) {
         ssize_t size;

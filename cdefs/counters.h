@@ -17,6 +17,9 @@ struct perf_counts {
     uint64_t lost;
 };
 
+/* How many bytes read(2) returns for `nr` members, one of which is all there is without PERF_FORMAT_GROUP. */
+size_t counters_size(uint64_t read_format, size_t nr);
+
 /* Decode what read(2) returned, at most `n` members. Returns how many the data holds, which may be more than `n`
  * (call again), or -1 with EBADMSG if `read_format` does not describe `size` bytes. */
 int counters_parse(const void *data, size_t size, uint64_t read_format, struct perf_counts *out, size_t n);

@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "records.h"
 
+#include "counters.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -154,17 +156,15 @@ size_t records_count(const void *buffer, size_t size)
 static void take_read(struct cursor *c, const struct perf_event_attr *attr, struct perf_sample *out)
 {
     const uint64_t format = attr->read_format;
-    const size_t times = (format & PERF_FORMAT_TOTAL_TIME_ENABLED ? 1u : 0u) +
-                         (format & PERF_FORMAT_TOTAL_TIME_RUNNING ? 1u : 0u);
-    const size_t member = 1u + (format & PERF_FORMAT_ID ? 1u : 0u) + (format & PERF_FORMAT_LOST ? 1u : 0u);
+    const size_t member = counters_size(format, 1) - counters_size(format, 0);
     uint64_t nr = 1;
 
     out->read_format = (uint32_t)format;
     out->read_offset = (uint32_t)c->at;
     if (format & PERF_FORMAT_GROUP)
         nr = take(c);
-    skip(c, times, sizeof(uint64_t));
-    skip(c, nr, member * sizeof(uint64_t));
+    skip(c, counters_size(format & ~(uint64_t)PERF_FORMAT_GROUP, 0), 1);
+    skip(c, nr, member);
     out->read_count = (uint32_t)nr;
 }
 

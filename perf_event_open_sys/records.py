@@ -291,12 +291,10 @@ def aux(buffer: Any, sample: CData) -> memoryview:
 def counts(buffer: Any, sample: CData) -> list[CData]:
     """Return the counts that ``PERF_SAMPLE_READ`` put into the sample, one per group member, as ``counters.read`` does."""
     read_format = sample.read_format
-    words = sample.read_count * (1 + (read_format & (lib.PERF_FORMAT_ID | lib.PERF_FORMAT_LOST)).bit_count())
-    times = lib.PERF_FORMAT_TOTAL_TIME_ENABLED | lib.PERF_FORMAT_TOTAL_TIME_RUNNING | lib.PERF_FORMAT_GROUP
-    words += (read_format & times).bit_count()
-    read = _view(_WORDS, buffer, sample.read_offset, words)
+    size = lib.counters_size(read_format, sample.read_count)
+    read = _view(_WORDS, buffer, sample.read_offset, size // 8)
     found = ffi.new("struct perf_counts[]", sample.read_count)
-    if sample.read_count and lib.counters_parse(read, 8 * words, read_format, found, len(found)) < 0:
+    if sample.read_count and lib.counters_parse(read, size, read_format, found, len(found)) < 0:
         raise ValueError("the sample is not of this buffer")
     return [ffi.new("struct perf_counts *", found[i]) for i in range(len(found))]
 
