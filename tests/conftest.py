@@ -148,3 +148,18 @@ def touch(pages):
         area.madvise(mmap.MADV_NOHUGEPAGE)
         for page in range(pages):
             area[page * mmap.PAGESIZE] = 1
+
+
+@pytest.fixture
+def paranoid():
+    """Set kernel.perf_event_paranoid for a test."""
+    path = "/proc/sys/kernel/perf_event_paranoid"
+    with open(path) as file:
+        before = file.read()
+
+    def set_level(level):
+        with open(path, "w") as file:
+            file.write(str(level))
+
+    yield set_level
+    set_level(before)

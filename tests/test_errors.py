@@ -256,21 +256,6 @@ def refused_in_child(pid, setup=None, user=None, **fields):
     return run.stdout
 
 
-@pytest.fixture
-def paranoid():
-    """Set kernel.perf_event_paranoid for a test."""
-    path = "/proc/sys/kernel/perf_event_paranoid"
-    with open(path) as file:
-        before = file.read()
-
-    def set_level(level):
-        with open(path, "w") as file:
-            file.write(str(level))
-
-    yield set_level
-    set_level(before)
-
-
 @needs_root
 @pytest.mark.parametrize(
     ("level", "pid", "fields", "reason"),

@@ -16,7 +16,6 @@ import sys
 import pytest
 from conftest import needs_root
 from seccomp import deny, needs_seccomp
-from test_errors import paranoid  # noqa: F401 - a fixture
 
 from perf_event_open_sys import _report, events
 
@@ -371,7 +370,7 @@ def test_check_as_root_allows_whole_cpus():
 
 @needs_root
 @pytest.mark.parametrize("level", [2, 3])
-def test_check_as_an_ordinary_user_says_what_is_forbidden(paranoid, level):  # noqa: F811
+def test_check_as_an_ordinary_user_says_what_is_forbidden(paranoid, level):
     """At paranoid 2 and 3 the report shows the level, and what of it this user feels."""
     paranoid(level)
     report = check(user=65534, extra_groups=[])
