@@ -6,7 +6,7 @@ import re
 import sysconfig
 from pathlib import Path
 
-TOPICS = ("perf_event", "ioctls", "counters", "ring", "records")
+TOPICS = ("ioctls", "counters", "ring", "records")
 # The perf_regs/ header of the machine that is built for, by the first word of its GNU triplet.
 REGISTERS = {
     "aarch64": "arm64",
@@ -27,7 +27,7 @@ def headers(include: Path) -> list[Path]:
     triplet = sysconfig.get_config_var("HOST_GNU_TYPE") or ""
     arch = next((arch for prefix, arch in REGISTERS.items() if triplet.startswith(prefix)), None)
     registers = [include / "perf_regs" / f"{arch}.h"] if arch else []
-    return [include / "perf_event.h", *registers, *(include / f"{topic}.h" for topic in TOPICS[1:])]
+    return [include / "perf_event.h", *registers, *(include / f"{topic}.h" for topic in TOPICS)]
 
 
 def declarations(include: Path) -> str:

@@ -137,11 +137,7 @@ def read_pmu(name: str, sysfs: str) -> Pmu | None:
         name,
         int(kind),
         formats,
-        {
-            file: text
-            for file, text in events.items()
-            if not file.endswith((".scale", ".unit", ".snapshot", ".per-pkg"))
-        },
+        {file: text for file, text in events.items() if not file.endswith(_ATTRIBUTES)},
         {event: float(text) for event, text in _attributes(events, ".scale") if re.fullmatch(_SCALE, text)},
         dict(_attributes(events, ".unit")),
         cpus(contents(os.path.join(root, "cpumask")) or contents(os.path.join(root, "cpus"))),

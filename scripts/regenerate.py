@@ -397,7 +397,7 @@ def stub_text(headers: list[Header], version: str) -> list[str]:
     """bindings.pyi: every constant with its value, a class for the fields of each struct, and a constructor."""
     lines = [
         banner(version, "linux/perf_event.h and linux/hw_breakpoint.h", "# %s"),
-        "from typing import Any, Final",
+        "from typing import Final",
         "",
         "from ._native import CData",
         "",
