@@ -451,6 +451,24 @@ def test_snapshot_reads_newest_first_at_every_wrap_position(sizes):
         del written[200:]
 
 
+def test_read_takes_what_comes_after_its_first_look(monkeypatch, event):
+    """The kernel writes while the ring is read: one that was empty a moment ago is no BufferError."""
+
+    class Late:
+        """The C functions, with a head that is read just before the kernel stores it."""
+
+        def __getattr__(self, name):
+            return lib.ring_tail if name == "ring_head" else getattr(lib, name)
+
+    fd = event(**FAULTS)
+    with ring.map(fd, 8) as page:
+        fault(20)
+        ioctls.disable(fd)
+        there = ring.head(page) - ring.tail(page)
+        monkeypatch.setattr(ring, "lib", Late())
+        assert len(ring.read(page)) == there > 0
+
+
 def test_snapshot_into_a_small_buffer_takes_the_newest_whole_records():
     """What does not fit is older; nothing is consumed, so that the next call gives the same."""
     page, area, _ = synthetic_ring()
