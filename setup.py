@@ -1,12 +1,28 @@
-"""What pyproject.toml cannot say: the cffi build script, and the abi3 tag where there is a limited API."""
+"""What pyproject.toml cannot say: the cffi build script, the C headers in the package, the abi3 tag where there is one."""
 
 import sysconfig
+from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.build_py import build_py
 
-limited_api = not sysconfig.get_config_var("Py_GIL_DISABLED")
+LIMITED_API = not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+
+class BuildWithHeaders(build_py):
+    """Copy ``cdefs/**/*.h`` to ``perf_event_open_sys/include``; an editable install uses them where they are."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            for header in Path("cdefs").glob("**/*.h"):
+                target = Path(self.build_lib, "perf_event_open_sys", "include", header.relative_to("cdefs"))
+                self.mkpath(str(target.parent))
+                self.copy_file(str(header), str(target))
+
 
 setup(
     cffi_modules=["build_perf.py:ffibuilder"],
-    options={"bdist_wheel": {"py_limited_api": "cp310"}} if limited_api else {},
+    cmdclass={"build_py": BuildWithHeaders},
+    options={"bdist_wheel": {"py_limited_api": "cp310"}} if LIMITED_API else {},
 )

@@ -1,7 +1,7 @@
 /* perf_event_open(2) and its twelve ioctls: C conventions, -1 and errno. */
 #pragma once
 #ifndef CFFI_CDEF
-#include "perf_event.h"
+#include "kernel/perf_event.h"
 #endif
 #ifdef __cplusplus
 extern "C" {

@@ -1,25 +1,25 @@
 /* All headers of this folder that the target has: what the C source of an extension includes that is built on
  * get_ffibuilder(), since cffi repeats every struct and enum there. */
 #pragma once
-#include "perf_event.h"
+#include "kernel/perf_event.h"
 #if defined(__x86_64__) || defined(__i386__)
-#include "perf_regs/x86.h"
+#include "kernel/perf_regs/x86.h"
 #elif defined(__aarch64__)
-#include "perf_regs/arm64.h"
+#include "kernel/perf_regs/arm64.h"
 #elif defined(__arm__)
-#include "perf_regs/arm.h"
+#include "kernel/perf_regs/arm.h"
 #elif defined(__hppa__)
-#include "perf_regs/parisc.h"
+#include "kernel/perf_regs/parisc.h"
 #elif defined(__loongarch__)
-#include "perf_regs/loongarch.h"
+#include "kernel/perf_regs/loongarch.h"
 #elif defined(__mips__)
-#include "perf_regs/mips.h"
+#include "kernel/perf_regs/mips.h"
 #elif defined(__powerpc__)
-#include "perf_regs/powerpc.h"
+#include "kernel/perf_regs/powerpc.h"
 #elif defined(__riscv)
-#include "perf_regs/riscv.h"
+#include "kernel/perf_regs/riscv.h"
 #elif defined(__s390__)
-#include "perf_regs/s390.h"
+#include "kernel/perf_regs/s390.h"
 #endif
 #include "ioctls.h"
 #include "counters.h"

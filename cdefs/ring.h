@@ -2,7 +2,7 @@
 #pragma once
 #ifndef CFFI_CDEF
 #include <stddef.h>
-#include "perf_event.h"
+#include "kernel/perf_event.h"
 #endif
 #ifdef __cplusplus
 extern "C" {

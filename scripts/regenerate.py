@@ -4,9 +4,10 @@
     scripts/regenerate.py INCLUDE_DIR [--check]
 
 INCLUDE_DIR holds ``linux/perf_event.h``, ``linux/hw_breakpoint.h`` and ``arch/*/asm/perf_regs.h`` of one kernel, in a
-folder whose path names the version (``…/linux-7.3.4/include``). Written are ``cdefs/perf_event.h``,
-``cdefs/perf_regs/<arch>.h`` and ``perf_event_open_sys/bindings.pyi``; with ``--check`` nothing is written, a diff is printed
-and the exit status is 1 if one of them drifted. Names, types, widths and values are taken over, the kernel's text is not.
+folder whose path names the version (``…/linux-7.3.4/include``). Written are ``cdefs/kernel/perf_event.h``,
+``cdefs/kernel/perf_regs/<arch>.h`` and ``perf_event_open_sys/bindings.pyi``; with ``--check`` nothing is written, a diff is
+printed and the exit status is 1 if one of them drifted. Names, types, widths and values are taken over, the kernel's text
+is not.
 
 Whatever the script does not understand stops it, with the header's line.
 """
@@ -440,7 +441,7 @@ def generate(include_dir: Path, version: str) -> dict[str, str]:
     files: dict[str, list[str]] = {}
     topics = [[read(include_dir, header, order) for order in (LITTLE, BIG)] for header in TOPIC_HEADERS]
     major, minor, patch = (*map(int, version.split(".")), 0)[:3]
-    files["cdefs/perf_event.h"] = [
+    files["cdefs/kernel/perf_event.h"] = [
         banner(version, "linux/perf_event.h and linux/hw_breakpoint.h", "/* %s */"),
         "#pragma once",
         "#ifndef CFFI_CDEF",
@@ -460,7 +461,7 @@ def generate(include_dir: Path, version: str) -> dict[str, str]:
         header = str(path.relative_to(include_dir))
         registers = [read(include_dir, header, order) for order in (LITTLE, BIG)]
         arch = header.split("/")[1]
-        files[f"cdefs/perf_regs/{arch}.h"] = [
+        files[f"cdefs/kernel/perf_regs/{arch}.h"] = [
             banner(version, f"asm/perf_regs.h ({arch})", "/* %s */"),
             "#pragma once",
             *c_text(*registers),
@@ -471,7 +472,7 @@ def generate(include_dir: Path, version: str) -> dict[str, str]:
 
 def drift(files: dict[str, str], root: Path) -> Iterator[str]:
     """Yield a diff from what is committed to what the headers say."""
-    stale = {str(path.relative_to(root)) for path in root.glob("cdefs/perf_regs/*.h")} - files.keys()
+    stale = {str(path.relative_to(root)) for path in root.glob("cdefs/kernel/perf_regs/*.h")} - files.keys()
     for name in sorted(files.keys() | stale):
         path = root / name
         old = path.read_text().splitlines() if path.exists() else []

@@ -269,7 +269,7 @@ def test_dump_shows_the_fields_that_perf_shows(command):
 
 def test_the_versions_are_those_of_header_and_distribution():
     """HEADERS_VERSION is the kernel's that the declarations were generated from."""
-    first = Path(get_include(), "perf_event.h").read_text().splitlines()[0]
+    first = Path(get_include(), "kernel", "perf_event.h").read_text().splitlines()[0]
     assert f" of Linux {HEADERS_VERSION}: " in first
     assert importlib.metadata.version("perf-event-open-sys") == perf_event_open_sys.__version__
 

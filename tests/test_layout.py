@@ -388,11 +388,11 @@ def bits(ctype, field):
 
 @needs_uapi
 @needs_cc
-@pytest.mark.parametrize("arch", sorted(path.stem for path in (CDEFS / "perf_regs").glob("*.h")))
+@pytest.mark.parametrize("arch", sorted(path.stem for path in (CDEFS / "kernel" / "perf_regs").glob("*.h")))
 def test_registers_of_every_architecture_have_the_kernels_numbers(arch):
-    """Each cdefs/perf_regs/<arch>.h gives the names of the kernel's asm/perf_regs.h, no more, with their values."""
+    """Each cdefs/kernel/perf_regs/<arch>.h gives the names of the kernel's asm/perf_regs.h, no more, with their values."""
     kernel = KernelHeader(arch, [Path(UAPI, "arch", arch)], ["asm/perf_regs.h"])
-    text = (CDEFS / "perf_regs" / f"{arch}.h").read_text()
+    text = (CDEFS / "kernel" / "perf_regs" / f"{arch}.h").read_text()
     ours = dict(re.findall(r"\b(PERF_REG_\w+)(?: =)? (\d+U?L*)\b", text))
     assert kernel.constants == ours.keys()
     asserts = [f'_Static_assert({name} == {value}, "{name}");' for name, value in ours.items()]
@@ -406,7 +406,7 @@ def test_registers_of_every_architecture_have_the_kernels_numbers(arch):
 def test_every_architecture_of_the_kernel_is_there():
     """Every arch/*/asm/perf_regs.h has its header."""
     kernels = {path.parent.parent.name for path in Path(UAPI).glob("arch/*/asm/perf_regs.h")}
-    assert kernels == {path.stem for path in (CDEFS / "perf_regs").glob("*.h")}
+    assert kernels == {path.stem for path in (CDEFS / "kernel" / "perf_regs").glob("*.h")}
 
 
 @pytest.mark.parametrize("name", sorted(str(path.relative_to(CDEFS)) for path in CDEFS.glob("**/*.h")))
@@ -425,7 +425,7 @@ def test_each_header_compiles_alone(name, compiler, language, standard):
 def test_the_header_stands_for_the_kernels():
     """After ours, ``<linux/perf_event.h>`` adds nothing; before it, the compiler says which goes first."""
     system_header()
-    both = ['#include "perf_event.h"', "#include <linux/perf_event.h>", "#include <linux/hw_breakpoint.h>"]
+    both = ['#include "kernel/perf_event.h"', "#include <linux/perf_event.h>", "#include <linux/hw_breakpoint.h>"]
     command = [*CC, "-fsyntax-only", f"-I{get_include()}", "-x", "c", "-"]
     run(command, input="\n".join(both) + "\n")
     refused = subprocess.run(command, input="\n".join(reversed(both)) + "\n", capture_output=True, text=True)
@@ -478,5 +478,5 @@ def test_the_header_of_all_headers_leaves_none_out():
     """perf_event_open_sys.h includes what the build gives to cffi, and the registers of every architecture."""
     included = re.findall(r'#include "(.+)"', (CDEFS / "perf_event_open_sys.h").read_text())
     assert {str(path.relative_to(CDEFS)) for path in _cdef.headers(CDEFS)} <= set(included)
-    assert {f"perf_regs/{arch}.h" for arch in _cdef.REGISTERS.values()} < set(included)
+    assert {f"kernel/perf_regs/{arch}.h" for arch in _cdef.REGISTERS.values()} < set(included)
     assert all((CDEFS / name).is_file() for name in included)

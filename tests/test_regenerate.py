@@ -18,7 +18,11 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "scripts" / "regenerate.py"
 CC = shlex.split(os.environ.get("CC", "cc"))
 UAPI = os.environ.get("PERF_EVENT_UAPI")
-GENERATED = [ROOT / "cdefs/perf_event.h", *ROOT.glob("cdefs/perf_regs/*.h"), ROOT / "perf_event_open_sys/bindings.pyi"]
+GENERATED = [
+    ROOT / "cdefs/kernel/perf_event.h",
+    *ROOT.glob("cdefs/kernel/perf_regs/*.h"),
+    ROOT / "perf_event_open_sys/bindings.pyi",
+]
 TYPEDEFS = "#include <stdint.h>\ntypedef uint64_t __u64; typedef int64_t __s64; typedef uint32_t __u32;\n"
 
 pytestmark = [
@@ -68,7 +72,7 @@ def translate(script, headers):
     """Return the declarations that the script makes of a header: the lines after the version."""
 
     def translated(text, **more):
-        lines = script.generate(headers(text, **more), "9.9.9")["cdefs/perf_event.h"].splitlines()
+        lines = script.generate(headers(text, **more), "9.9.9")["cdefs/kernel/perf_event.h"].splitlines()
         [version] = [i for i, line in enumerate(lines) if line.startswith("#define perf_headers_version")]
         return "\n".join(lines[version + 1 :])
 
@@ -304,8 +308,12 @@ def test_registers_and_the_stub_are_written_too(script, headers):
     text = "#define PERF_ONE 1\nstruct perf_new { __u32 size; __u32 from; __u64 __reserved_1; };"
     more = "enum { HW_BREAKPOINT_X = 4 };"
     files = script.generate(headers(text, breakpoint=more, z80="enum perf_event_z80_regs { PERF_REG_Z80_A };"), "9.9.9")
-    assert sorted(files) == ["cdefs/perf_event.h", "cdefs/perf_regs/z80.h", "perf_event_open_sys/bindings.pyi"]
-    assert "    PERF_REG_Z80_A = 0," in files["cdefs/perf_regs/z80.h"].splitlines()
+    assert sorted(files) == [
+        "cdefs/kernel/perf_event.h",
+        "cdefs/kernel/perf_regs/z80.h",
+        "perf_event_open_sys/bindings.pyi",
+    ]
+    assert "    PERF_REG_Z80_A = 0," in files["cdefs/kernel/perf_regs/z80.h"].splitlines()
     stub = files["perf_event_open_sys/bindings.pyi"]
     compile(stub, "bindings.pyi", "exec")
     assert {"PERF_ONE: Final = 1", "HW_BREAKPOINT_X: Final = 4", "class perf_new_p(CData):"} <= set(stub.splitlines())
@@ -424,7 +432,7 @@ def test_check_prints_a_diff_and_fails_until_the_files_are_in_step(script, heade
     assert script.main([include, "--check"]) == 0
     assert capsys.readouterr().out == ""
 
-    header = root / "cdefs" / "perf_event.h"
+    header = root / "cdefs" / "kernel" / "perf_event.h"
     header.write_text(header.read_text().replace("PERF_ONE 1", "PERF_ONE 2"))
     assert script.main([include, "--check"]) == 1
     assert {"-#define PERF_ONE 2", "+#define PERF_ONE 1"} <= set(capsys.readouterr().out.splitlines())
@@ -434,7 +442,7 @@ def test_check_sees_the_header_of_an_architecture_that_is_gone(script, headers, 
     """A file that the headers no longer give is drift."""
     include = str(headers("#define PERF_ONE 1\n"))
     script.main([include])
-    gone = root / "cdefs" / "perf_regs" / "vax.h"
+    gone = root / "cdefs" / "kernel" / "perf_regs" / "vax.h"
     gone.parent.mkdir()
     gone.write_text("enum { PERF_REG_VAX };\n")
     assert script.main([include, "--check"]) == 1
