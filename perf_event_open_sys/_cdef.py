@@ -7,7 +7,7 @@ import sysconfig
 from pathlib import Path
 
 TOPICS = ("ioctls", "counters", "ring", "records")
-# The perf_regs/ header of the machine that is built for, by the first word of its GNU triplet.
+# The kernel/perf_regs/ header of the machine that is built for, by the first word of its GNU triplet.
 REGISTERS = {
     "aarch64": "arm64",
     "arm": "arm",
@@ -26,8 +26,8 @@ def headers(include: Path) -> list[Path]:
     """List the headers of the target, in the order in which they build on each other."""
     triplet = sysconfig.get_config_var("HOST_GNU_TYPE") or ""
     arch = next((arch for prefix, arch in REGISTERS.items() if triplet.startswith(prefix)), None)
-    registers = [include / "perf_regs" / f"{arch}.h"] if arch else []
-    return [include / "perf_event.h", *registers, *(include / f"{topic}.h" for topic in TOPICS)]
+    registers = [include / "kernel" / "perf_regs" / f"{arch}.h"] if arch else []
+    return [include / "kernel" / "perf_event.h", *registers, *(include / f"{topic}.h" for topic in TOPICS)]
 
 
 def declarations(include: Path) -> str:

@@ -10,8 +10,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from . import HEADERS_VERSION, counters, events, perf_event_attr, perf_event_open
+from ._files import contents
 from ._native import ffi, lib
-from .errors import contents
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -12,13 +12,13 @@ from errno import EACCES, ENOENT
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import errors
-from .errors import contents, nearest
+from ._files import DEVICES, contents, listed
+from ._names import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SYSFS = "/sys"
-DEVICES = "bus/event_source/devices"
 
 _SCALE = r"[+-]?\d*\.?\d+(?:[eE][+-]?\d+)?"
 NUMBER = r"(?:0[xX][0-9a-fA-F]+|\d+)"
@@ -118,13 +118,6 @@ def _open_directory(path: str) -> list[str]:
     except OSError as error:
         hint = "tracefs is readable by root only, unless it is mounted with mode= or gid="
         errors.failed(error.errno or ENOENT, path, hint if error.errno == EACCES else "no tracefs is there")
-
-
-def listed(path: str) -> list[str]:
-    try:
-        return sorted(os.listdir(path))
-    except OSError:
-        return []
 
 
 def read_pmu(name: str, sysfs: str) -> Pmu | None:

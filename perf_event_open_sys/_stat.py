@@ -12,7 +12,7 @@ from errno import EINVAL, EOPNOTSUPP, ESRCH
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import _report, counters, events, ioctls, perf_event_open
-from ._machine import listed
+from ._files import listed
 from ._native import ffi, lib
 
 if TYPE_CHECKING:

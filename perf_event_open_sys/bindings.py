@@ -7,7 +7,6 @@ fields as keywords, those of anonymous unions and bitfields too, and returns an 
 from __future__ import annotations
 
 from ._native import ffi, lib
-from .errors import nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +31,8 @@ _CONFIGS = {lib.PERF_TYPE_HARDWARE: "perf_hw_id", lib.PERF_TYPE_SOFTWARE: "perf_
 
 def _refuse(ctype: Any, fields: dict[str, Any], error: Exception) -> NoReturn:
     """Say which field it was that cffi did not take."""
+    from ._names import nearest
+
     tag = ctype.item.cname.split()[-1]
     scratch = ffi.new(ctype)
     for name, value in fields.items():
@@ -92,6 +93,8 @@ def PERF_MEM_S(a: str, s: str) -> int:  # noqa: N802
     try:
         return int(getattr(lib, f"PERF_MEM_{a}_{s}") << getattr(lib, f"PERF_MEM_{a}_SHIFT"))
     except AttributeError:
+        from ._names import nearest
+
         known = [name for name in dir(lib) if name.startswith("PERF_MEM_")]
         raise ValueError(f"no PERF_MEM_{a}_{s}{nearest(f'PERF_MEM_{a}_{s}', known)}") from None
 

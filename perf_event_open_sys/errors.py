@@ -27,17 +27,18 @@ from errno import (
 )
 from time import CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW
 
+from ._files import DEVICES, contents, listed
 from ._native import ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from typing import Any, NoReturn
 
     from ._native import CData
 
 _SYSCTL = "/proc/sys/kernel/perf_event_"
-_DEVICES = "/sys/bus/event_source/devices"
+_DEVICES = f"/sys/{DEVICES}"
 _HARDWARE = (lib.PERF_TYPE_HARDWARE, lib.PERF_TYPE_HW_CACHE, lib.PERF_TYPE_RAW)
 _CAP_SYS_ADMIN, _CAP_PERFMON = 21, 38
 
@@ -72,14 +73,6 @@ _HINTS = {
     ("PERF_EVENT_IOC_MODIFY_ATTRIBUTES", EINVAL): "only a breakpoint can be changed, and only its own fields",
     ("PERF_EVENT_IOC_MODIFY_ATTRIBUTES", EOPNOTSUPP): "only a breakpoint can be changed",
 }
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Return ``; did you mean …?`` with the names that are like a wrong one, or nothing."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, names, 3, 0.5)
-    return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
 def refused(call: str, hint: str = "") -> NoReturn:
@@ -165,18 +158,8 @@ def _explain(errno: int, attr: Any, pid: int, cpu: int, group_fd: int, flags: in
     return reasons[0] if reasons else _culprit(known, pid, cpu, group_fd, flags)
 
 
-def contents(path: str) -> str:
-    """Return the text of a file of /proc or /sys, stripped; nothing where there is none to be read."""
-    try:
-        with open(path, errors="replace") as file:
-            return file.read().strip()
-    except (OSError, ValueError):  # ValueError: a null byte in the name
-        return ""
-
-
 def _pmu_name(kind: int) -> str:
-    names = os.listdir(_DEVICES) if os.path.isdir(_DEVICES) else []
-    return next((name for name in names if contents(f"{_DEVICES}/{name}/type") == str(kind)), "")
+    return next((name for name in listed(_DEVICES) if contents(f"{_DEVICES}/{name}/type") == str(kind)), "")
 
 
 def _no_event(fd: int) -> str:

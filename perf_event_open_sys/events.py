@@ -22,14 +22,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
+from ._files import DEVICES, listed
 from ._machine import (
-    DEVICES,
     NUMBER,
     SYSFS,
     Pmu,
     cpus,
     is_core,
-    listed,
     no_pmu,
     number,
     pmu_type,
@@ -39,9 +38,9 @@ from ._machine import (
     tracepoint_id,
     tracepoints,
 )
+from ._names import nearest
 from ._native import ffi, lib
 from .bindings import perf_event_attr
-from .errors import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
