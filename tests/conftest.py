@@ -1,34 +1,40 @@
 """Fixtures that every test module may use. Tests run as root and as an ordinary user; a skip says what is missing."""
 
-import errno
 import mmap
 import os
 import resource
 import struct
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from perf_event_open_sys import bindings, events, ffi, lib, perf_event_attr, perf_event_open
+TESTS = Path(__file__).parent
+# `python -m pytest` in an unpacked source distribution puts its uncompiled package before the installed one.
+if not list(TESTS.parent.glob("perf_event_open_sys/_native.*.so")):
+    sys.path[:] = [path for path in sys.path if Path(path).resolve() != TESTS.parent]
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+from support.marks import REFUSED, REFUSED_REASON  # noqa: E402 - after the path is right
 
-
-def breakpoints_error():
-    """What the kernel answers where it has no breakpoints for perf at all (s390x, riscv64, …), or nothing."""
-    writes = {"bp_type": bindings.HW_BREAKPOINT_W, "bp_addr": 4096, "bp_len": 4}
-    attr = perf_event_attr(type=bindings.PERF_TYPE_BREAKPOINT, exclude_kernel=1, exclude_hv=1, **writes)
-    fd = lib.perf_event_open(attr, 0, -1, -1, bindings.PERF_FLAG_FD_CLOEXEC)
-    if fd >= 0:
-        os.close(fd)
-    elif ffi.errno in (errno.ENOENT, errno.ENODEV, errno.EINVAL, errno.EOPNOTSUPP):
-        return os.strerror(ffi.errno)
-    return ""
+import perf_event_open_sys  # noqa: E402
+from perf_event_open_sys import bindings, events, ffi, perf_event_attr, perf_event_open  # noqa: E402
 
 
-needs_breakpoints = pytest.mark.skipif(
-    breakpoints_error() != "", reason=f"the kernel has no hardware breakpoints for perf here: {breakpoints_error()}"
-)
+def pytest_collection_modifyitems(items):
+    """Mark the tests of tests/kernel and tests/oracle: ``-m "not kernel"`` leaves them out."""
+    for item in items:
+        if item.path.parent.name in ("kernel", "oracle"):
+            item.add_marker("kernel")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _children_import_the_same_package():
+    """Have other Pythons import the package that is tested, not one that lies where pytest was started."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(perf_event_open_sys.__file__).parent.parent), prepend=os.pathsep)
+        patch.chdir("/")
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +48,8 @@ def _no_descriptor_leaks():
 @pytest.fixture
 def event(_no_descriptor_leaks):
     """Open an event of this thread from attr fields, in user space where the user may no more; closed at the end."""
+    if REFUSED:
+        pytest.skip(REFUSED_REASON)
     opened = []
 
     def open_event(*, pid=0, cpu=-1, group_fd=-1, flags=bindings.PERF_FLAG_FD_CLOEXEC, **fields):
@@ -142,14 +150,6 @@ def getpgid_tracepoint(tracefs):
         pytest.skip("the kernel has no tracepoints of system calls (CONFIG_FTRACE_SYSCALLS)")
 
 
-def touch(pages):
-    """Fault *pages* pages in, once each."""
-    with mmap.mmap(-1, pages * mmap.PAGESIZE) as area:
-        area.madvise(mmap.MADV_NOHUGEPAGE)
-        for page in range(pages):
-            area[page * mmap.PAGESIZE] = 1
-
-
 @pytest.fixture
 def paranoid():
     """Set kernel.perf_event_paranoid for a test."""
@@ -163,3 +163,30 @@ def paranoid():
 
     yield set_level
     set_level(before)
+
+
+@pytest.fixture
+def cgroup():
+    """A function that makes a cgroup where perf hears of it, and returns its path; removed at the end."""
+    made = []
+
+    def make(suffix=""):
+        with open("/proc/self/mounts") as mounts:
+            lines = [line.split() for line in mounts]
+        roots = [
+            where for _, where, kind, options, *_ in lines if kind == "cgroup" and "perf_event" in options.split(",")
+        ]
+        roots += [where for _, where, kind, *_ in lines if kind == "cgroup2"]  # always on, unless a v1 has it
+        if not roots:
+            pytest.skip("no cgroup hierarchy is mounted that has the perf_event controller")
+        path = os.path.join(roots[0], f"perf_event_open_sys.{os.getpid()}{suffix}")
+        try:
+            os.mkdir(path)
+        except OSError as error:
+            pytest.skip(f"no cgroup can be made: {error}")
+        made.append(path)
+        return path
+
+    yield make
+    for path in made:
+        os.rmdir(path)

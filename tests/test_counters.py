@@ -7,18 +7,17 @@ import gc
 import itertools
 import os
 import resource
-import struct
 
 import pytest
-from conftest import touch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.encode import encode_read
+from support.events import DUMMY, PAGE_FAULTS
+from support.workloads import fault
 
 from perf_event_open_sys import bindings as b
 from perf_event_open_sys import counters, ffi, ioctls, lib, perf_event_attr, perf_event_open
 
-PAGE_FAULTS = {"type": b.PERF_TYPE_SOFTWARE, "config": b.PERF_COUNT_SW_PAGE_FAULTS}
-DUMMY = {"type": b.PERF_TYPE_SOFTWARE, "config": b.PERF_COUNT_SW_DUMMY}
 FORMATS = range(b.PERF_FORMAT_MAX)
 WORD = st.integers(0, 2**64 - 1)
 
@@ -38,15 +37,10 @@ def fields(counts):
 
 
 def packed(read_format, members, enabled, running):
-    """What read(2) gives for these (value, id, lost), by the man page."""
-    words = [len(members)] if read_format & b.PERF_FORMAT_GROUP else [members[0][0]]
-    words += [enabled] if read_format & b.PERF_FORMAT_TOTAL_TIME_ENABLED else []
-    words += [running] if read_format & b.PERF_FORMAT_TOTAL_TIME_RUNNING else []
-    for value, identity, lost in members:
-        words += [value] if read_format & b.PERF_FORMAT_GROUP else []
-        words += [identity] if read_format & b.PERF_FORMAT_ID else []
-        words += [lost] if read_format & b.PERF_FORMAT_LOST else []
-    return struct.pack(f"={len(words)}Q", *words)
+    """What read(2) gives for these (value, id, lost)."""
+    times = {"time_enabled": enabled, "time_running": running}
+    named = [times | dict(zip(("value", "id", "lost"), one, strict=True)) for one in members]
+    return encode_read(read_format, named)
 
 
 def unpacked(read_format, members, enabled, running):
@@ -90,7 +84,7 @@ def test_read_returns_the_events_count(event):
     """A counter that counted 100 page faults reads at least 100, and not many more."""
     fd = event(**PAGE_FAULTS, disabled=1)
     ioctls.enable(fd)
-    touch(100)
+    fault(100)
     ioctls.disable(fd)
     [counts] = counters.read(fd)
     assert 100 <= counts.value < 150
@@ -104,7 +98,7 @@ def test_read_takes_every_format_of_a_real_event(event, read_format):
     if read_format & b.PERF_FORMAT_GROUP:
         fds += [event(**DUMMY, read_format=read_format, group_fd=leader) for _ in range(2)]
     ioctls.enable(leader)
-    touch(100)
+    fault(100)
     ioctls.disable(leader)
     group = counters.read(leader, read_format)
     assert len(group) == len(fds)
@@ -136,7 +130,7 @@ def test_read_gives_the_records_that_a_full_ring_lost(event, ring):
     fd = with_format(event, b.PERF_FORMAT_LOST, **sampling)
     samples = ring(fd, 1)
     ioctls.enable(fd)
-    touch(500)
+    fault(500)
     ioctls.disable(fd)
     [counts] = counters.read(fd, b.PERF_FORMAT_LOST)
     assert counts.lost == counts.value - len(samples.samples())

@@ -11,8 +11,8 @@ import sys
 
 import cffi
 import pytest
-from conftest import breakpoints_error, needs_breakpoints, needs_root
-from seccomp import deny, needs_seccomp
+from support.marks import breakpoints_error, needs_breakpoints, needs_root, needs_seccomp
+from support.seccomp import deny
 
 from perf_event_open_sys import bindings as b
 from perf_event_open_sys import errors, events, ffi, lib, perf_event_attr, perf_event_open

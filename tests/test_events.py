@@ -11,9 +11,9 @@ import subprocess
 
 import hypothesis
 import pytest
-from conftest import needs_root
 from hypothesis import strategies
-from seccomp import deny, needs_seccomp
+from support.marks import needs_root, needs_seccomp
+from support.seccomp import deny
 
 from perf_event_open_sys import bindings as b
 from perf_event_open_sys import events, ffi

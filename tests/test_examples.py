@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import breakpoints_error, needs_breakpoints
+from support.marks import breakpoints_error, needs_breakpoints
 
 from perf_event_open_sys import events
 

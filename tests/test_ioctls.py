@@ -1,6 +1,5 @@
 """The twelve ioctls, each on a real event and seen to have its effect."""
 
-import contextlib
 import ctypes
 import errno
 import fcntl
@@ -9,20 +8,14 @@ import signal
 import struct
 
 import pytest
-from bpf import counting_program, program_id
-from conftest import needs_breakpoints, needs_root, touch
+from support.events import PAGE_FAULTS, value
+from support.marks import needs_breakpoints
+from support.workloads import fault
 
 from perf_event_open_sys import bindings as b
 from perf_event_open_sys import counters, ioctls, perf_event_attr, perf_event_header
 
-PAGE_FAULTS = {"type": b.PERF_TYPE_SOFTWARE, "config": b.PERF_COUNT_SW_PAGE_FAULTS}
 SAMPLING = PAGE_FAULTS | {"sample_type": b.PERF_SAMPLE_TID}
-
-
-def value(fd):
-    """The count of an event that was opened without a read_format."""
-    [counts] = counters.read(fd)
-    return counts.value
 
 
 def watch(event, cell, **fields):
@@ -77,7 +70,7 @@ def group(event):
 def counting(group):
     """Which members of the group count now."""
     before = [value(fd) for fd in group]
-    touch(10)
+    fault(10)
     return [value(fd) >= count + 10 for fd, count in zip(group, before, strict=True)]
 
 
@@ -105,7 +98,7 @@ def test_enable_and_disable_without_the_group_flag_mean_one_member(group):
 def test_reset_without_and_with_the_group_flag(group):
     """Reset empties one member; with the flag, used on any, all of them."""
     ioctls.enable(group[0], b.PERF_IOC_FLAG_GROUP)
-    touch(10)
+    fault(10)
     ioctls.disable(group[0], b.PERF_IOC_FLAG_GROUP)
     ioctls.reset(group[1])
     assert [value(fd) > 0 for fd in group] == [True, False, True]
@@ -119,9 +112,9 @@ def test_refresh_gives_exactly_n_overflows(event, ring):
     samples = ring(fd)
     for count in (3, 1):
         ioctls.refresh(fd, count)
-        touch(20)
+        fault(20)
         assert len(samples.samples()) == count
-    touch(20)
+    fault(20)
     assert samples.samples() == []
 
 
@@ -136,7 +129,7 @@ def test_refresh_signals_poll_hup_with_the_last_overflow(event, ring):
         fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
         ioctls.refresh(fd, 3)
-        touch(20)
+        fault(20)
         ioctls.disable(fd)
         codes = []
         while info := signal.sigtimedwait([signal.SIGRTMIN], 0):
@@ -159,10 +152,10 @@ def test_period_changes_the_rate(event, ring):
     """One sample in 100 faults becomes one in 10. The first comes at once, the second after the old period."""
     fd = event(**SAMPLING, sample_period=100)
     samples = ring(fd)
-    touch(1000)
+    fault(1000)
     assert 10 <= len(samples.samples()) < 15
     ioctls.period(fd, 10)
-    touch(1000)
+    fault(1000)
     assert 90 <= len(samples.samples()) < 110
 
 
@@ -191,17 +184,17 @@ def test_set_output_redirects_and_minus_one_detaches(event, ring):
     owner = event(**fields, config=b.PERF_COUNT_SW_DUMMY, sample_period=1)
     guest = event(**fields, config=b.PERF_COUNT_SW_PAGE_FAULTS, sample_period=1)
     shared = ring(owner)
-    touch(10)
+    fault(10)
     assert shared.samples() == []
     ioctls.set_output(guest, owner)
-    touch(10)
+    fault(10)
     got = [struct.unpack("=Q", body)[0] for body in shared.samples()]
     assert len(got) >= 10
     assert set(got) == {ioctls.id(guest)}
     ioctls.set_output(guest, -1)
     shared.samples()
     before = value(guest)
-    touch(10)
+    fault(10)
     assert shared.samples() == []
     assert value(guest) >= before + 10
 
@@ -222,11 +215,11 @@ def test_pause_output_stops_the_ring_and_lets_it_go_on(event, ring):
     ioctls.pause_output(fd, True)
     samples.samples()
     before = value(fd)
-    touch(10)
+    fault(10)
     assert samples.samples() == []
     assert value(fd) >= before + 10
     ioctls.pause_output(fd, False)
-    touch(10)
+    fault(10)
     assert len(samples.samples()) >= 10
 
 
@@ -246,28 +239,6 @@ def test_id_equals_the_id_that_is_read(event):
     assert len({0, *ids}) == 3
 
 
-@needs_root
-@pytest.mark.parametrize("text", [f"pid == {os.getpid()}", f"pid == {os.getpid()}".encode()], ids=["str", "bytes"])
-def test_set_filter_lets_only_matching_hits_through(event, getpgid_tracepoint, text):
-    """Of the calls of getpgid(2), only those with the filter's argument count."""
-    fd = event(type=b.PERF_TYPE_TRACEPOINT, config=getpgid_tracepoint)
-    os.getpgid(0)
-    assert value(fd) == 1
-    ioctls.set_filter(fd, text)
-    for pid in (0, os.getpid(), 0, os.getpid(), os.getppid()):
-        os.getpgid(pid)
-    assert value(fd) == 3
-
-
-@needs_root
-def test_set_filter_that_does_not_parse_is_refused(event, getpgid_tracepoint):
-    """A field that the tracepoint lacks is EINVAL."""
-    fd = event(type=b.PERF_TYPE_TRACEPOINT, config=getpgid_tracepoint)
-    with pytest.raises(OSError, match="PERF_EVENT_IOC_SET_FILTER") as caught:
-        ioctls.set_filter(fd, "no_such_field == 1")
-    assert caught.value.errno == errno.EINVAL
-
-
 def test_set_filter_of_an_event_without_filters_is_refused(event):
     """A software event takes no filter, and a filter has no null byte."""
     fd = event(**PAGE_FAULTS)
@@ -276,63 +247,6 @@ def test_set_filter_of_an_event_without_filters_is_refused(event):
     assert caught.value.errno == errno.EINVAL
     with pytest.raises(ValueError, match="null byte"):
         ioctls.set_filter(fd, "pid\0")
-
-
-@needs_root
-def test_set_bpf_attaches_a_program_that_then_runs(event, getpgid_tracepoint):
-    """The program counts every hit from then on, beside the event."""
-    fd = event(type=b.PERF_TYPE_TRACEPOINT, config=getpgid_tracepoint)
-    with counting_program() as (program, runs):
-        os.getpgid(0)
-        assert runs() == 0
-        ioctls.set_bpf(fd, program)
-        for _ in range(3):
-            os.getpgid(0)
-        assert (runs(), value(fd)) == (3, 4)
-
-
-@needs_root
-def test_set_bpf_program_that_returns_zero_hides_the_hit(event, getpgid_tracepoint):
-    """What the program returns decides whether the event counts."""
-    fd = event(type=b.PERF_TYPE_TRACEPOINT, config=getpgid_tracepoint)
-    with counting_program(verdict=0) as (program, runs):
-        ioctls.set_bpf(fd, program)
-        os.getpgid(0)
-        assert (runs(), value(fd)) == (1, 0)
-
-
-@needs_root
-def test_query_bpf_lists_the_programs(event, getpgid_tracepoint):
-    """First none, then the ids of all programs of the tracepoint, whichever event they were attached with."""
-    fds = [event(type=b.PERF_TYPE_TRACEPOINT, config=getpgid_tracepoint) for _ in range(2)]
-    with counting_program() as (first, _), counting_program() as (second, _):
-        assert ioctls.query_bpf(fds[0]) == []
-        ioctls.set_bpf(fds[0], first)
-        assert ioctls.query_bpf(fds[0]) == [program_id(first)]
-        ioctls.set_bpf(fds[1], second)
-        assert sorted(ioctls.query_bpf(fds[0])) == sorted([program_id(first), program_id(second)])
-        assert len(ioctls.query_bpf(fds[0], 2)) == 2
-
-
-@needs_root
-def test_query_bpf_with_too_little_room_says_how_many_there_are(event, getpgid_tracepoint):
-    """ENOSPC, with the real number in its message."""
-    fds = [event(type=b.PERF_TYPE_TRACEPOINT, config=getpgid_tracepoint) for _ in range(3)]
-    with contextlib.ExitStack() as programs:
-        for fd in fds:
-            program, _ = programs.enter_context(counting_program())
-            ioctls.set_bpf(fd, program)
-        with pytest.raises(OSError, match=r"PERF_EVENT_IOC_QUERY_BPF.*\b3\b") as caught:
-            ioctls.query_bpf(fds[0], 1)
-    assert caught.value.errno == errno.ENOSPC
-
-
-@needs_root
-def test_set_bpf_with_what_is_no_program_is_refused(event, getpgid_tracepoint, foreign_fd):
-    """A descriptor that is no BPF program is an OSError with the call's name."""
-    fd = event(type=b.PERF_TYPE_TRACEPOINT, config=getpgid_tracepoint)
-    with pytest.raises(OSError, match="PERF_EVENT_IOC_SET_BPF"):
-        ioctls.set_bpf(fd, foreign_fd)
 
 
 @needs_breakpoints

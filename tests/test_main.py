@@ -14,8 +14,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import needs_root
-from seccomp import deny, needs_seccomp
+from support.marks import needs_root, needs_seccomp
+from support.seccomp import deny
 
 from perf_event_open_sys import _report, events
 

@@ -1,6 +1,5 @@
 """The system call: what it counts, whom, from when on, and how it refuses."""
 
-import contextlib
 import ctypes
 import errno
 import os
@@ -11,19 +10,14 @@ import subprocess
 import sys
 
 import pytest
-from conftest import needs_breakpoints, needs_root, touch
+from support.events import PAGE_FAULTS, value
+from support.marks import needs_breakpoints, needs_root
+from support.workloads import fault, let_go, waiting
 
 from perf_event_open_sys import bindings as b
 from perf_event_open_sys import counters, ffi, ioctls, lib, perf_event_attr, perf_event_header, perf_event_open
 
-PAGE_FAULTS = {"type": b.PERF_TYPE_SOFTWARE, "config": b.PERF_COUNT_SW_PAGE_FAULTS}
 DUMMY = {"type": b.PERF_TYPE_SOFTWARE, "config": b.PERF_COUNT_SW_DUMMY, "exclude_kernel": 1}
-
-
-def value(fd):
-    """The count of an event that was opened without a read_format."""
-    [counts] = counters.read(fd)
-    return counts.value
 
 
 def kernel_size():
@@ -38,27 +32,10 @@ needs_sigtrap = pytest.mark.skipif(
 )
 
 
-@contextlib.contextmanager
-def waiting(command):
-    """A shell that waits for a line before it does *command*; yields the process, and ends it."""
-    process = subprocess.Popen(
-        ["sh", "-c", f"echo; read line; {command}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with process:
-        process.stdout.readline()
-        yield process
-
-
-def let_go(process):
-    """Send the line that the shell waits for, and wait for its end."""
-    process.communicate("\n")
-    assert process.returncode == 0
-
-
 def test_an_event_counts_the_calling_thread_from_the_start(event):
     """With the defaults (this thread, any CPU) and not disabled, it counts at once."""
     fd = event(**PAGE_FAULTS)
-    touch(100)
+    fault(100)
     assert 100 <= value(fd) < 200
 
 
@@ -66,7 +43,7 @@ def test_an_event_counts_another_process(event):
     """*pid* names the process; what this one does is not counted."""
     with waiting("exec true") as child:
         fd = event(**PAGE_FAULTS, pid=child.pid)
-        touch(100)
+        fault(100)
         assert value(fd) == 0
         let_go(child)
         assert value(fd) > 10
@@ -148,10 +125,10 @@ def test_a_group_is_read_at_once_and_led_by_one(event):
     read_format = b.PERF_FORMAT_GROUP | b.PERF_FORMAT_ID
     leader = event(**PAGE_FAULTS, read_format=read_format, disabled=1)
     siblings = [event(**PAGE_FAULTS, read_format=read_format, group_fd=leader) for _ in range(2)]
-    touch(100)
+    fault(100)
     assert [counts.value for counts in counters.read(leader, read_format)] == [0, 0, 0]
     ioctls.enable(leader)
-    touch(100)
+    fault(100)
     ioctls.disable(leader)
     group = counters.read(leader, read_format)
     assert [counts.id for counts in group] == [ioctls.id(fd) for fd in (leader, *siblings)]
@@ -197,7 +174,7 @@ def test_fd_output_writes_into_the_ring_of_group_fd(event, ring):
     samples = ring(owner)
     flags = b.PERF_FLAG_FD_OUTPUT | b.PERF_FLAG_FD_NO_GROUP | b.PERF_FLAG_FD_CLOEXEC
     guest = event(**fields, config=b.PERF_COUNT_SW_PAGE_FAULTS, group_fd=owner, flags=flags)
-    touch(10)
+    fault(10)
     assert {struct.unpack("=Q", body)[0] for body in samples.samples()} == {ioctls.id(guest)}
     assert len(counters.read(owner, b.PERF_FORMAT_GROUP)) == 1
 
@@ -214,29 +191,12 @@ def test_an_event_is_closed_on_exec_unless_flags_say_otherwise(flags, survives):
     assert (child.returncode == 0) == survives
 
 
-@pytest.fixture
-def cgroup():
-    """A new cgroup of the hierarchy that has the perf_event controller; removed at the end."""
-    with open("/proc/self/mounts") as mounts:
-        lines = [line.split() for line in mounts]
-    roots = [path for _, path, kind, options, *_ in lines if kind == "cgroup" and "perf_event" in options.split(",")]
-    roots += [path for _, path, kind, *_ in lines if kind == "cgroup2"]  # where it is always on, unless a v1 has it
-    if not roots:
-        pytest.skip("no cgroup hierarchy is mounted that has the perf_event controller")
-    path = os.path.join(roots[0], f"perf_event_open_sys.{os.getpid()}")
-    try:
-        os.mkdir(path)
-    except OSError as error:
-        pytest.skip(f"no cgroup can be made: {error}")
-    yield path
-    os.rmdir(path)
-
-
 @needs_root
 def test_cgroup_mode_counts_the_processes_of_a_cgroup(event, cgroup):
     """With PERF_FLAG_PID_CGROUP, *pid* is a descriptor of the cgroup's directory; who is not in it does not count."""
     flags = b.PERF_FLAG_PID_CGROUP | b.PERF_FLAG_FD_CLOEXEC
-    directory = os.open(cgroup, os.O_RDONLY)
+    path = cgroup()
+    directory = os.open(path, os.O_RDONLY)
     try:
         try:
             fds = [event(**PAGE_FAULTS, pid=directory, cpu=n, flags=flags) for n in os.sched_getaffinity(0)]
@@ -249,7 +209,7 @@ def test_cgroup_mode_counts_the_processes_of_a_cgroup(event, cgroup):
     subprocess.run(["true"], check=True)
     assert sum(value(fd) for fd in fds) == 0
     with waiting("exec true") as child:
-        with open(os.path.join(cgroup, "cgroup.procs"), "w") as procs:
+        with open(os.path.join(path, "cgroup.procs"), "w") as procs:
             procs.write(str(child.pid))
         let_go(child)
     assert sum(value(fd) for fd in fds) > 10

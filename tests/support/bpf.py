@@ -3,14 +3,15 @@
 import contextlib
 import ctypes
 import os
-import platform
 import struct
 import sys
 
 import pytest
 
+from .machine import MACHINE
+
 MAP_CREATE, MAP_LOOKUP_ELEM, PROG_LOAD, OBJ_GET_INFO_BY_FD = 0, 1, 5, 15
-MAP_TYPE_ARRAY, PROG_TYPE_TRACEPOINT = 2, 5
+MAP_TYPE_ARRAY, PROG_TYPE_SOCKET_FILTER, PROG_TYPE_TRACEPOINT = 2, 1, 5
 SYSCALLS = {
     "x86_64": 321,
     "i686": 357,
@@ -18,15 +19,17 @@ SYSCALLS = {
     "riscv64": 280,
     "loongarch64": 280,
     "ppc64le": 361,
+    "ppc64": 361,
+    "armv7l": 386,
     "s390x": 351,
 }
 
 
 def bpf(command, attr):
     """Make the system call; *attr* is a packed ``union bpf_attr``."""
-    number = SYSCALLS.get(platform.machine())
+    number = SYSCALLS.get(MACHINE)
     if number is None:
-        pytest.skip(f"no number of bpf(2) for {platform.machine()} is known to the tests")
+        pytest.skip(f"no number of bpf(2) for {MACHINE} is known to the tests")
     buffer = ctypes.create_string_buffer(attr, len(attr))
     result = ctypes.CDLL(None, use_errno=True).syscall(number, command, buffer, len(attr))
     if result < 0:
@@ -41,6 +44,19 @@ def instruction(opcode, dst=0, src=0, offset=0, immediate=0):
     return struct.pack("=BBhi", opcode, registers, offset, immediate)
 
 
+def load(kind, instructions, name=b""):
+    """Load a program, a sequence of instructions, and return its file descriptor."""
+    code = b"".join(instructions)
+    instructions, licence = ctypes.create_string_buffer(code), ctypes.create_string_buffer(b"GPL")
+    where = ctypes.addressof(instructions), ctypes.addressof(licence)
+    return bpf(PROG_LOAD, struct.pack("=IIQQIIQII16s", kind, len(code) // 8, *where, 0, 0, 0, 0, 0, name))
+
+
+def returning(value):
+    """Return the instructions of a program that does nothing but return *value*."""
+    return [instruction(0xB7, immediate=value), instruction(0x95)]
+
+
 @contextlib.contextmanager
 def counting_program(verdict=1):
     """A tracepoint program that counts its runs in a map: yields its fd and a function that reads the count.
@@ -48,25 +64,20 @@ def counting_program(verdict=1):
     *verdict* is what it returns: with 0 the kernel hides the hit from the events of the tracepoint.
     """
     counter = bpf(MAP_CREATE, struct.pack("=IIII", MAP_TYPE_ARRAY, 4, 8, 1))
-    code = b"".join(
-        [
-            instruction(0x62, dst=10, offset=-4),  # *(u32 *)(r10 - 4) = 0
-            instruction(0xBF, dst=2, src=10),  # r2 = r10
-            instruction(0x07, dst=2, immediate=-4),  # r2 += -4
-            instruction(0x18, dst=1, src=1, immediate=counter),  # r1 = the map
-            instruction(0x00),
-            instruction(0x85, immediate=1),  # r0 = bpf_map_lookup_elem(r1, r2)
-            instruction(0x15, dst=0, offset=2),  # if r0 == 0 goto +2
-            instruction(0xB7, dst=1, immediate=1),  # r1 = 1
-            instruction(0xDB, dst=0, src=1),  # lock *(u64 *)r0 += r1
-            instruction(0xB7, dst=0, immediate=verdict),
-            instruction(0x95),  # exit
-        ]
-    )
-    instructions, licence = ctypes.create_string_buffer(code), ctypes.create_string_buffer(b"GPL")
-    load = (PROG_TYPE_TRACEPOINT, len(code) // 8, ctypes.addressof(instructions), ctypes.addressof(licence))
+    code = [
+        instruction(0x62, dst=10, offset=-4),  # *(u32 *)(r10 - 4) = 0
+        instruction(0xBF, dst=2, src=10),  # r2 = r10
+        instruction(0x07, dst=2, immediate=-4),  # r2 += -4
+        instruction(0x18, dst=1, src=1, immediate=counter),  # r1 = the map
+        instruction(0x00),
+        instruction(0x85, immediate=1),  # r0 = bpf_map_lookup_elem(r1, r2)
+        instruction(0x15, dst=0, offset=2),  # if r0 == 0 goto +2
+        instruction(0xB7, dst=1, immediate=1),  # r1 = 1
+        instruction(0xDB, dst=0, src=1),  # lock *(u64 *)r0 += r1
+        *returning(verdict),
+    ]
     try:
-        program = bpf(PROG_LOAD, struct.pack("=IIQQ", *load))
+        program = load(PROG_TYPE_TRACEPOINT, code)
     except OSError:
         os.close(counter)
         raise

@@ -1,19 +1,8 @@
-"""What several test modules share: an independent encoder of records, rings in plain memory, workloads."""
+"""An independent encoder of what the kernel writes: records, samples, trailers, and what read(2) gives."""
 
-import contextlib
-import mmap
-import os
 import struct
-import subprocess
-import sys
 
 from perf_event_open_sys import bindings as b
-from perf_event_open_sys import ffi
-
-PAGE_SIZE = mmap.PAGESIZE
-WORD = 8 * ffi.sizeof("long")  # the bits of an address, and of a position in a ring
-PAGE_FAULTS = {"type": b.PERF_TYPE_SOFTWARE, "config": b.PERF_COUNT_SW_PAGE_FAULTS, "sample_period": 1}
-DUMMY = {"type": b.PERF_TYPE_SOFTWARE, "config": b.PERF_COUNT_SW_DUMMY}
 
 # Each field of a sample that is one word, in the kernel's order around those that vary; TID and CPU are pairs of u32.
 BEFORE_READ = (
@@ -131,67 +120,3 @@ def encode_sample(attr, values, misc=0):
 def encode_trailer(attr, values):
     """Return the sample_id_all trailer."""
     return b"".join(_words(TRAILER, attr.sample_type, values))
-
-
-def synthetic_ring(data_pages=1, aux_pages=0):
-    """Return (control page, its data, its AUX area) in anonymous shared memory, as the kernel would lay them out."""
-    size = data_pages * PAGE_SIZE
-    area = mmap.mmap(-1, PAGE_SIZE + size + aux_pages * PAGE_SIZE)
-    page = ffi.from_buffer("struct perf_event_mmap_page *", area)
-    page.data_offset, page.data_size = PAGE_SIZE, size
-    page.aux_offset, page.aux_size = (PAGE_SIZE + size, aux_pages * PAGE_SIZE) if aux_pages else (0, 0)
-    view = memoryview(area)
-    return page, view[PAGE_SIZE : PAGE_SIZE + size], view[PAGE_SIZE + size :]
-
-
-def write_wrapped(area, position, data):
-    """Write *data* at a position of a ring, modulo its size."""
-    at = position % len(area)
-    room = min(len(data), len(area) - at)
-    area[at : at + room] = data[:room]
-    area[: len(data) - room] = data[room:]
-
-
-def put(page, area, data):
-    """Write records at the head of a ring, as the kernel does."""
-    write_wrapped(area, page.data_head, data)
-    page.data_head = (page.data_head + len(data)) % 2**64
-
-
-def touch(area, pages):
-    """Write to each of the first *pages* pages of a mapping: a page fault each where they are not there yet."""
-    area[: pages * PAGE_SIZE : PAGE_SIZE] = bytes(pages)
-
-
-def fault(pages):
-    """Cause *pages* page faults in user space, one a page."""
-    with mmap.mmap(-1, pages * PAGE_SIZE) as area:
-        touch(area, pages)
-
-
-CPUS = sorted(os.sched_getaffinity(0))
-
-
-@contextlib.contextmanager
-def child(script):
-    """Run *script* in another Python, once started: yield (its process, a function that lets it go and waits).
-
-    The script begins when that function is called; it has ``os``, ``mmap``, ``ctypes`` and ``fault``.
-    """
-    prelude = (
-        f"import ctypes, mmap, os, sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); from support import fault"
-    )
-    code = f"{prelude}\nprint(end='.', flush=True); sys.stdin.read(1)\n{script}"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout.read(1) == b"."
-
-        def go():
-            process.stdin.write(b"\n")
-            process.stdin.flush()
-            assert process.wait(60) == 0
-
-        try:
-            yield process, go
-        finally:
-            if process.poll() is None:
-                process.kill()

@@ -7,7 +7,7 @@ import struct
 import subprocess
 
 import pytest
-from conftest import needs_root
+from support.marks import needs_root
 
 from perf_event_open_sys import bindings as b
 from perf_event_open_sys import ffi, records

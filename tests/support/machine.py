@@ -1,0 +1,15 @@
+"""What this machine is: its pages, its words, its CPUs."""
+
+import mmap
+import os
+import platform
+
+from perf_event_open_sys import ffi
+
+PAGE_SIZE = mmap.PAGESIZE
+WORD = 8 * ffi.sizeof("long")  # the bits of an address, and of a position in a ring
+CPUS = sorted(os.sched_getaffinity(0))
+
+# A 64-bit kernel tells a 32-bit process the name of the 64-bit machine.
+_NARROW = {"x86_64": "i686", "aarch64": "armv7l", "riscv64": "riscv32", "s390x": "s390"}
+MACHINE = _NARROW.get(platform.machine(), platform.machine()) if WORD == 32 else platform.machine()

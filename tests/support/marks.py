@@ -1,0 +1,41 @@
+"""What a test may need of the machine and the user, each found out once; a skip says what is missing."""
+
+import errno
+import os
+
+import pytest
+
+from perf_event_open_sys import bindings, ffi, lib, perf_event_attr
+
+from .machine import MACHINE
+from .seccomp import NUMBERS
+
+
+def _refusal(**fields):
+    """Return the errno of opening an event of this thread in user space, or 0."""
+    fd = lib.perf_event_open(perf_event_attr(exclude_kernel=1, exclude_hv=1, **fields), 0, -1, -1, 0)
+    if fd < 0:
+        return ffi.errno
+    os.close(fd)
+    return 0
+
+
+# In a container, and at some distributions' levels of perf_event_paranoid, even the plainest event is refused.
+REFUSED = _refusal(type=bindings.PERF_TYPE_SOFTWARE, config=bindings.PERF_COUNT_SW_DUMMY)
+REFUSED_REASON = f"perf_event_open is refused here: {os.strerror(REFUSED)}"
+
+
+def breakpoints_error():
+    """What the kernel answers where it has no breakpoints for perf at all (s390x, riscv64, …), or nothing."""
+    writes = {"bp_type": bindings.HW_BREAKPOINT_W, "bp_addr": 4096, "bp_len": 4}
+    code = _refusal(type=bindings.PERF_TYPE_BREAKPOINT, **writes)
+    absent = (errno.ENOENT, errno.ENODEV, errno.EINVAL, errno.EOPNOTSUPP)
+    return os.strerror(code) if code in absent else ""
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+needs_events = pytest.mark.skipif(REFUSED != 0, reason=REFUSED_REASON)
+needs_breakpoints = pytest.mark.skipif(
+    breakpoints_error() != "", reason=f"the kernel has no hardware breakpoints for perf here: {breakpoints_error()}"
+)
+needs_seccomp = pytest.mark.skipif(MACHINE not in NUMBERS, reason="needs this machine's syscall number")

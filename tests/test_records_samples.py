@@ -1,0 +1,171 @@
+"""Decoding samples: every combination of fields, in the kernel's order, of one event and of several."""
+
+import itertools
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.encode import encode_sample, record, u64
+from support.samples import (
+    ALL_SAMPLE_BITS,
+    BRANCH_FLAGS,
+    GOOD,
+    REPEATABLE,
+    SAMPLE_BITS,
+    check_sample,
+    random_values,
+    round_trip,
+)
+
+from perf_event_open_sys import bindings as b
+from perf_event_open_sys import ffi, perf_event_attr, records
+
+
+@REPEATABLE
+@given(
+    sample_type=st.integers(0, b.PERF_SAMPLE_MAX - 1),
+    read_format=st.integers(0, b.PERF_FORMAT_MAX - 1),
+    branch_flags=st.sets(st.sampled_from(BRANCH_FLAGS)),
+    masks=st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)),
+    seed=st.integers(0, 2**32),
+)
+def test_parse_decodes_every_combination_of_fields(sample_type, read_format, branch_flags, masks, seed):
+    """Whatever an attr asks for, each value comes out where it went in."""
+    attr = perf_event_attr(
+        sample_type=sample_type,
+        read_format=read_format,
+        branch_sample_type=sum(branch_flags) | b.PERF_SAMPLE_BRANCH_ANY,
+        sample_regs_user=masks[0],
+        sample_regs_intr=masks[1],
+    )
+    round_trip(attr, seed)
+
+
+def test_parse_decodes_each_field_alone_and_every_pair():
+    """All 25 bits of sample_type by themselves, and any two of them."""
+    for bits in itertools.combinations_with_replacement(SAMPLE_BITS, 2):
+        attr = perf_event_attr(sample_type=bits[0] | bits[1], sample_regs_user=0b1011, sample_regs_intr=1 << 63)
+        round_trip(attr, seed=sum(bits))
+
+
+@pytest.mark.parametrize("read_format", range(b.PERF_FORMAT_MAX))
+def test_counts_reads_all_32_formats(read_format):
+    """PERF_SAMPLE_READ between other fields, alone and as a group."""
+    kind = b.PERF_SAMPLE_READ | b.PERF_SAMPLE_TIME | b.PERF_SAMPLE_CALLCHAIN
+    for seed in range(5):
+        round_trip(perf_event_attr(sample_type=kind, read_format=read_format), seed)
+
+
+def test_parse_takes_all_fields_at_once_in_the_order_of_perf_output_sample():
+    """CGROUP and the page sizes come before AUX, which the header's comment has elsewhere."""
+    attr = perf_event_attr(
+        sample_type=ALL_SAMPLE_BITS,
+        read_format=b.PERF_FORMAT_MAX - 1,
+        branch_sample_type=sum(BRANCH_FLAGS),
+        sample_regs_user=0xFF,
+        sample_regs_intr=0xF0,
+    )
+    for seed in range(50):
+        round_trip(attr, seed)
+
+
+def test_no_branch_stack_at_all_leaves_hw_idx_out():
+    """Where the CPU recorded nothing, the kernel writes nr = 0 and no hw_idx; what follows is not taken for it."""
+    attr = perf_event_attr(
+        sample_type=b.PERF_SAMPLE_BRANCH_STACK
+        | b.PERF_SAMPLE_REGS_USER
+        | b.PERF_SAMPLE_STACK_USER
+        | b.PERF_SAMPLE_WEIGHT
+        | b.PERF_SAMPLE_DATA_SRC,
+        branch_sample_type=b.PERF_SAMPLE_BRANCH_HW_INDEX,
+        sample_regs_user=0b11,
+    )
+    # nr, REGS_USER without registers, STACK_USER with 16 bytes all filled, weight, data_src
+    body = u64(0, b.PERF_SAMPLE_REGS_ABI_NONE, 16, 101, 102, 16, 7, 8)
+    [sample] = records.parse(record(b.PERF_RECORD_SAMPLE, body), attr)
+    assert (sample.branch_count, sample.branch_hw_idx) == (0, 0)
+    assert (sample.user_regs_abi, sample.user_regs_count, sample.user_regs_offset) == (0, 0, 0)
+    assert bytes(records.user_stack(record(b.PERF_RECORD_SAMPLE, body), sample)) == u64(101, 102)
+    assert (sample.weight, sample.data_src) == (7, 8)
+    # no registers and no stack: nothing of the wrong reading stays behind
+    attr = perf_event_attr(
+        sample_type=b.PERF_SAMPLE_BRANCH_STACK | b.PERF_SAMPLE_STACK_USER | b.PERF_SAMPLE_DATA_SRC,
+        branch_sample_type=b.PERF_SAMPLE_BRANCH_HW_INDEX,
+    )
+    [sample] = records.parse(record(b.PERF_RECORD_SAMPLE, u64(0, 0, 8)), attr)
+    assert (sample.user_stack_count, sample.user_stack_offset, sample.data_src) == (0, 0, 8)
+
+
+def test_a_mapping_routes_each_sample_to_its_own_attr():
+    """Two events whose samples have different fields share a buffer; the id selects."""
+    attrs = {
+        7: perf_event_attr(sample_type=b.PERF_SAMPLE_IDENTIFIER | b.PERF_SAMPLE_TIME),
+        2**64 - 1: perf_event_attr(
+            sample_type=b.PERF_SAMPLE_IDENTIFIER | b.PERF_SAMPLE_READ | b.PERF_SAMPLE_REGS_USER,
+            read_format=b.PERF_FORMAT_LOST,
+            sample_regs_user=0b101,
+        ),
+        5: perf_event_attr(sample_type=b.PERF_SAMPLE_IDENTIFIER | b.PERF_SAMPLE_RAW),
+    }
+    rng = random.Random(1)
+    order = [rng.choice(list(attrs)) for _ in range(50)]
+    values = [random_values(rng, attrs[one]) | {"id": one} for one in order]
+    buffer = b"".join(encode_sample(attrs[one["id"]], one) for one in values)
+    samples = records.parse(buffer, attrs)
+    assert [sample.id for sample in samples] == order
+    for sample, one in zip(samples, values, strict=True):
+        check_sample(buffer, sample, attrs[one["id"]], one)
+
+
+@pytest.mark.parametrize("before", [0, b.PERF_SAMPLE_IP, b.PERF_SAMPLE_IP | b.PERF_SAMPLE_TID | b.PERF_SAMPLE_ADDR])
+def test_a_mapping_works_with_sample_id_at_one_place(before):
+    """PERF_SAMPLE_ID serves as PERF_SAMPLE_IDENTIFIER does, where all events have the same fields before it."""
+    attrs = {
+        1: perf_event_attr(sample_type=before | b.PERF_SAMPLE_ID),
+        2: perf_event_attr(sample_type=before | b.PERF_SAMPLE_ID | b.PERF_SAMPLE_CPU),
+    }
+    values = [random_values(random.Random(one), attrs[one]) | {"id": one} for one in (2, 1, 2)]
+    buffer = b"".join(encode_sample(attrs[one["id"]], one) for one in values)
+    for sample, one in zip(records.parse(buffer, attrs), values, strict=True):
+        check_sample(buffer, sample, attrs[one["id"]], one)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [b.PERF_SAMPLE_IP | b.PERF_SAMPLE_ID, b.PERF_SAMPLE_IP],
+    ids=["elsewhere", "nowhere"],
+)
+def test_ids_at_different_places_are_a_value_error(others):
+    """Before the id is read, nothing tells whose sample it is: each must have it where the others do."""
+    attrs = {1: perf_event_attr(sample_type=b.PERF_SAMPLE_IDENTIFIER), 2: perf_event_attr(sample_type=others)}
+    with pytest.raises(ValueError, match="PERF_SAMPLE_IDENTIFIER") as caught:
+        records.parse(record(b.PERF_RECORD_SAMPLE, u64(1)), attrs)
+    assert not isinstance(caught.value, records.CorruptRecord)
+
+
+def test_an_unknown_id_is_a_value_error_that_says_where():
+    """A sample of an event that the mapping lacks is named by its offset; the record itself is sound."""
+    attrs = {1: perf_event_attr(sample_type=b.PERF_SAMPLE_IDENTIFIER)}
+    buffer = record(b.PERF_RECORD_SAMPLE, u64(1)) + record(b.PERF_RECORD_SAMPLE, u64(3))
+    with pytest.raises(ValueError, match="offset 16 has an id") as caught:
+        records.parse(buffer, attrs)
+    assert not isinstance(caught.value, records.CorruptRecord)
+
+
+def test_no_attr_at_all_is_a_value_error():
+    """An empty mapping decodes nothing."""
+    with pytest.raises(ValueError, match="no attr"):
+        records.parse(GOOD, {})
+
+
+@pytest.mark.parametrize(
+    ("field", "bit"), [("sample_type", 25), ("sample_type", 63), ("branch_sample_type", 20), ("read_format", 5)]
+)
+def test_a_bit_of_the_future_is_a_value_error_that_names_it(field, bit):
+    """What a newer kernel appends cannot be skipped, so nothing is decoded."""
+    attr = perf_event_attr(**{"sample_type": b.PERF_SAMPLE_IP} | {field: 1 << bit})
+    with pytest.raises(ValueError, match=rf"attr\.{field} has bit {bit}\b"):
+        records.parse(GOOD, attr)
+    with pytest.raises(ValueError, match=rf"attr\.{field} has bit {bit}\b"):
+        records.parse_into(GOOD, attr, ffi.new("struct perf_sample[1]"))
