@@ -346,6 +346,22 @@ def test_a_ring_beyond_the_locked_memory_is_explained(map_ring):
         as_user(map_too_much)
 
 
+def test_refused_has_the_hint_of_its_call_and_errno():
+    """Each hint belongs to one ioctl and one errno; the caller's own hint replaces it."""
+    for call, code, hint, end in (
+        ("PERF_EVENT_IOC_REFRESH", errno.EINVAL, "", "(an inherited event cannot be refreshed)"),
+        ("PERF_EVENT_IOC_REFRESH", errno.EINVAL, "mine", "(mine)"),
+        ("PERF_EVENT_IOC_REFRESH", errno.EBADF, "", os.strerror(errno.EBADF)),
+        ("PERF_EVENT_IOC_ENABLE", errno.EINVAL, "", os.strerror(errno.EINVAL)),
+        ("PERF_EVENT_IOC_ENABLE", errno.ENOTTY, "", "(the file descriptor is no perf event)"),
+        ("PERF_EVENT_IOC_ENABLE", errno.ENOTTY, "mine", "(mine)"),
+    ):
+        ffi.errno = code
+        with pytest.raises(OSError, match=call) as caught:
+            errors.refused(call, hint)
+        assert str(caught.value).endswith(end)
+
+
 def test_refused_keeps_the_errno_and_names_the_call():
     """The gate's exception has ffi.errno, the call and a hint, and is the subclass that errno calls for."""
     ffi.errno = errno.EACCES

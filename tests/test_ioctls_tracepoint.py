@@ -5,7 +5,7 @@ import errno
 import os
 
 import pytest
-from support.bpf import counting_program, program_id
+from support.bpf import PROG_TYPE_SOCKET_FILTER, counting_program, load, program_id, returning
 from support.events import value
 from support.marks import needs_root
 
@@ -30,8 +30,34 @@ def test_set_filter_lets_only_matching_hits_through(event, getpgid_tracepoint, t
 def test_set_filter_that_does_not_parse_is_refused(event, getpgid_tracepoint):
     """A field that the tracepoint lacks is EINVAL."""
     fd = event(type=b.PERF_TYPE_TRACEPOINT, config=getpgid_tracepoint)
-    with pytest.raises(OSError, match="PERF_EVENT_IOC_SET_FILTER") as caught:
+    with pytest.raises(OSError, match=r"PERF_EVENT_IOC_SET_FILTER: .* \(the filter does not parse") as caught:
         ioctls.set_filter(fd, "no_such_field == 1")
+    assert caught.value.errno == errno.EINVAL
+
+
+@needs_root
+def test_a_filter_is_set_only_once(event, getpgid_tracepoint):
+    """A second filter is EEXIST."""
+    fd = event(type=b.PERF_TYPE_TRACEPOINT, config=getpgid_tracepoint)
+    ioctls.set_filter(fd, "pid == 1")
+    with pytest.raises(FileExistsError, match=r"PERF_EVENT_IOC_SET_FILTER: .* \(the event has a filter"):
+        ioctls.set_filter(fd, "pid == 2")
+
+
+@needs_root
+def test_a_program_is_set_only_once(event, getpgid_tracepoint):
+    """A second program for the same event is EEXIST, and a program of another type EINVAL."""
+    fds = [event(type=b.PERF_TYPE_TRACEPOINT, config=getpgid_tracepoint) for _ in range(2)]
+    with counting_program() as (program, _):
+        ioctls.set_bpf(fds[0], program)
+        with pytest.raises(FileExistsError, match=r"PERF_EVENT_IOC_SET_BPF: .* \(the event has a program already\)"):
+            ioctls.set_bpf(fds[0], program)
+    program = load(PROG_TYPE_SOCKET_FILTER, returning(0))
+    try:
+        with pytest.raises(OSError, match=r"PERF_EVENT_IOC_SET_BPF: .* \(the type of the program") as caught:
+            ioctls.set_bpf(fds[1], program)
+    finally:
+        os.close(program)
     assert caught.value.errno == errno.EINVAL
 
 

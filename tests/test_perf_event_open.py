@@ -11,7 +11,9 @@ import sys
 
 import pytest
 from support.events import PAGE_FAULTS, value
+from support.machine import CPUS
 from support.marks import needs_breakpoints, needs_root
+from support.processes import as_user
 from support.workloads import fault, let_go, waiting
 
 from perf_event_open_sys import bindings as b
@@ -52,7 +54,7 @@ def test_an_event_counts_another_process(event):
 @needs_root
 def test_an_event_counts_all_processes_of_a_cpu(event):
     """With *pid* -1, the event of each CPU counts whoever runs there."""
-    cpus = os.sched_getaffinity(0)
+    cpus = CPUS
     fds = [event(**PAGE_FAULTS, pid=-1, cpu=cpu) for cpu in cpus]
     with waiting("exec true") as child:
         before = sum(value(fd) for fd in fds)
@@ -155,7 +157,7 @@ def test_a_sibling_of_another_context_is_refused(event):
     """The members of a group count the same task on the same CPU: EINVAL."""
     leader = event(**DUMMY)
     with pytest.raises(OSError, match="perf_event_open") as caught:
-        event(**DUMMY, pid=-1, cpu=min(os.sched_getaffinity(0)), group_fd=leader)
+        event(**DUMMY, pid=-1, cpu=CPUS[0], group_fd=leader)
     assert caught.value.errno == errno.EINVAL
 
 
@@ -199,7 +201,7 @@ def test_cgroup_mode_counts_the_processes_of_a_cgroup(event, cgroup):
     directory = os.open(path, os.O_RDONLY)
     try:
         try:
-            fds = [event(**PAGE_FAULTS, pid=directory, cpu=n, flags=flags) for n in os.sched_getaffinity(0)]
+            fds = [event(**PAGE_FAULTS, pid=directory, cpu=n, flags=flags) for n in CPUS]
         except OSError as error:
             if error.errno not in (errno.EBADF, errno.ENOENT):
                 raise
@@ -219,7 +221,7 @@ def test_cgroup_mode_counts_the_processes_of_a_cgroup(event, cgroup):
 def test_cgroup_mode_needs_a_directory_and_a_cpu(event, closed_fd, foreign_fd):
     """A file that is no cgroup is EBADF; without a CPU it is EINVAL."""
     flags = b.PERF_FLAG_PID_CGROUP | b.PERF_FLAG_FD_CLOEXEC
-    cpu = min(os.sched_getaffinity(0))
+    cpu = CPUS[0]
     for pid, on, code in (
         (closed_fd, cpu, errno.EBADF),
         (foreign_fd, cpu, errno.EBADF),
@@ -349,14 +351,13 @@ def test_an_event_that_no_pmu_counts_is_enoent(event):
         event(type=2**31 - 1)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="needs an ordinary user")
 def test_an_ordinary_user_is_refused_whole_cpus():
     """Where kernel.perf_event_paranoid forbids it, PermissionError."""
     with open("/proc/sys/kernel/perf_event_paranoid") as file:
         if int(file.read()) <= 0:
             pytest.skip("kernel.perf_event_paranoid allows whole CPUs to everybody")
     with pytest.raises(PermissionError, match="perf_event_open"):
-        perf_event_open(perf_event_attr(**DUMMY), -1, min(os.sched_getaffinity(0)))
+        as_user(perf_event_open, perf_event_attr(**DUMMY), -1, CPUS[0])
 
 
 def test_the_raw_call_returns_minus_one_and_leaves_errno():

@@ -3,12 +3,14 @@
 import errno
 import gc
 import os
+import resource
 
 import pytest
 from support.events import DUMMY, FAULTS
 from support.machine import CPUS, PAGE_SIZE
+from support.processes import as_user
 from support.rings import address
-from support.workloads import child, fault
+from support.workloads import fault
 
 from perf_event_open_sys import ffi, ioctls, lib, perf_event_attr, perf_event_open, records, ring
 
@@ -68,26 +70,18 @@ def test_powers_of_two_and_the_control_page_alone_are_mapped(event, data_pages):
 
 
 def test_more_than_perf_event_mlock_kb_is_eperm_for_an_ordinary_user():
-    """Beyond the allowance and RLIMIT_MEMLOCK the kernel refuses; root in a child gives up his privilege for it."""
+    """Beyond the allowance and RLIMIT_MEMLOCK the kernel refuses."""
     with open("/proc/sys/kernel/perf_event_mlock_kb") as file:
         allowed = int(file.read()) * 1024 * os.cpu_count()
-    pages = 1 << (allowed // PAGE_SIZE).bit_length()
-    script = f"""
-import os, resource
-from perf_event_open_sys import perf_event_attr, perf_event_open, ring
-if os.geteuid() == 0:
-    os.setresgid(65534, 65534, 65534)
-    os.setresuid(65534, 65534, 65534)
-resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
-fd = perf_event_open(perf_event_attr(type=1, config=9, exclude_kernel=1))
-try:
-    ring.map(fd, {pages})
-except PermissionError as error:
-    print(error.errno)
-"""
-    with child(script) as (process, go):
-        go()
-        assert process.stdout.read() == b"%d\n" % errno.EPERM
+
+    def map_more():
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
+        fd = perf_event_open(perf_event_attr(**DUMMY, exclude_kernel=1))
+        ring.map(fd, 1 << (allowed // PAGE_SIZE).bit_length())
+
+    with pytest.raises(PermissionError) as caught:
+        as_user(map_more)
+    assert caught.value.errno == errno.EPERM
 
 
 def test_an_inherited_event_of_a_task_cannot_be_mapped(event):
