@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.encode import encode_read
 from support.events import DUMMY, PAGE_FAULTS
+from support.marks import needs_events
 from support.workloads import fault
 
 from perf_event_open_sys import bindings as b
@@ -137,6 +138,7 @@ def test_read_gives_the_records_that_a_full_ring_lost(event, ring):
     assert counts.lost > 200
 
 
+@needs_events
 @pytest.mark.parametrize(
     "read_format",
     [b.PERF_FORMAT_GROUP, FORMATS[-1] & ~b.PERF_FORMAT_LOST],

@@ -10,7 +10,14 @@ import subprocess
 
 import cffi
 import pytest
-from support.marks import breakpoints_error, needs_breakpoints, needs_root, needs_seccomp
+from support.marks import (
+    breakpoints_error,
+    needs_breakpoints,
+    needs_events,
+    needs_events_of_users,
+    needs_root,
+    needs_seccomp,
+)
 from support.processes import as_user, in_child
 from support.seccomp import deny
 
@@ -31,6 +38,7 @@ def refusal(pid=0, cpu=-1, group_fd=-1, flags=b.PERF_FLAG_FD_CLOEXEC, **fields):
     return caught.value
 
 
+@needs_events
 @pytest.mark.parametrize(
     ("fields", "code", "reason"),
     [
@@ -85,6 +93,7 @@ def test_a_broken_rule_is_named(fields, code, reason):
     assert re.search(reason, str(error))
 
 
+@needs_events
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="x86's breakpoints")
 def test_x86s_breakpoint_rules_are_named():
     """Execute breakpoints need the length of a long, and breakpoints for reads alone do not exist."""
@@ -93,6 +102,7 @@ def test_x86s_breakpoint_rules_are_named():
     assert "HW_BREAKPOINT_RW" in str(refusal(**BREAKPOINT | {"bp_type": b.HW_BREAKPOINT_R}))
 
 
+@needs_events
 def test_generic_hardware_event_without_a_pmu_offers_software():
     """Where no PMU counts cycles, the reason says virtual machine, and what is there everywhere."""
     if "cpu" in events.pmus() or any(pmu.is_core for pmu in events.pmus().values()):
@@ -101,6 +111,7 @@ def test_generic_hardware_event_without_a_pmu_offers_software():
     assert (error.errno, "PERF_TYPE_SOFTWARE is there everywhere" in str(error)) == (errno.ENOENT, True)
 
 
+@needs_events
 def test_a_kernel_too_old_for_a_field_is_named():
     """E2BIG names the field beyond the size that the kernel wrote into the attr."""
     newest = ffi.typeof("struct perf_event_attr").fields[-1][0]
@@ -112,6 +123,7 @@ def test_a_kernel_too_old_for_a_field_is_named():
     assert str(refusal(**{newest: 1})).endswith(f"it is too old for {newest})")
 
 
+@needs_events
 def test_a_flag_newer_than_the_kernel_is_found_by_asking():
     """A reserved bit that a later kernel gave a meaning is named as what this one does not take."""
     fd = lib.perf_event_open(perf_event_attr(**SOFTWARE, defer_callchain=1), 0, -1, -1, b.PERF_FLAG_FD_CLOEXEC)
@@ -131,6 +143,7 @@ def test_group_rules_are_told_apart(event):
         assert f"{file.fileno()} is {os.devnull}, and no perf event" in str(refusal(group_fd=file.fileno()))
 
 
+@needs_events
 def test_a_dead_process_is_esrch():
     """The process that exited is named by its pid."""
     child = subprocess.Popen(["true"])
@@ -138,6 +151,7 @@ def test_a_dead_process_is_esrch():
     assert f"no process or thread {child.pid}" in str(refusal(pid=child.pid))
 
 
+@needs_events
 def test_emfile_is_explained_with_no_descriptor_left():
     """At RLIMIT_NOFILE the reason needs no file to be opened."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -151,6 +165,7 @@ def test_emfile_is_explained_with_no_descriptor_left():
     assert (error.errno, "RLIMIT_NOFILE" in str(error)) == (errno.EMFILE, True)
 
 
+@needs_events
 def test_efault_is_explained_without_reading_the_attr():
     """The bad address that the kernel refused is not read by us either."""
     wild = ffi.cast("struct perf_event_attr *", 8)
@@ -179,6 +194,7 @@ def test_breakpoint_slots_run_out(event):
     assert re.search(rf"{os.strerror(errno.ENOSPC)} .*breakpoints of the CPU", reason)
 
 
+@needs_events
 @needs_root
 def test_cpu_and_cgroup_rules_are_named():
     """Whom to count, and where: rules that are looked at after the permissions."""
@@ -189,6 +205,7 @@ def test_cpu_and_cgroup_rules_are_named():
     assert (error.errno, "a file descriptor of a cgroup's directory" in str(error)) == (errno.EBADF, True)
 
 
+@needs_events
 @needs_root
 def test_an_offline_cpu_is_enodev():
     """A CPU that is there and switched off is told from one that does not exist."""
@@ -200,6 +217,7 @@ def test_an_offline_cpu_is_enodev():
     assert (error.errno, f"CPU {min(offline)} is not online" in str(error)) == (errno.ENODEV, True)
 
 
+@needs_events
 @needs_root
 def test_a_pmu_that_takes_no_such_field_is_named():
     """A PMU that cannot exclude the kernel, or sample, is named with the field."""
@@ -223,6 +241,7 @@ def test_a_pmu_that_counts_no_task_is_named(tmp_path, monkeypatch):
     assert text == "PMU uncore_imc_0 counts whole CPUs and no task: open it with pid=-1 on CPU 0,18"
 
 
+@needs_events
 @needs_root
 def test_uprobe_refusals_are_named():
     """A path that is no file, and one that is not there."""
@@ -243,6 +262,7 @@ def refused(pid=0, **fields):
     return ""
 
 
+@needs_events_of_users
 @needs_root
 @pytest.mark.parametrize(
     ("level", "pid", "fields", "reason"),
@@ -261,6 +281,7 @@ def test_an_ordinary_user_hears_what_his_event_wants(paranoid, level, pid, field
     assert re.search(f"Permission denied .*{reason}.*CAP_PERFMON", as_user(functools.partial(refused, pid, **fields)))
 
 
+@needs_events_of_users
 @needs_root
 def test_raw_tracepoint_samples_are_named(paranoid, tracefs):
     """EPERM of a raw tracepoint sample names the level that allows it."""
@@ -335,6 +356,7 @@ def test_a_ring_of_another_file_is_explained(map_ring):
     assert caught.value.errno == errno.EACCES
 
 
+@needs_events_of_users
 def test_a_ring_beyond_the_locked_memory_is_explained(map_ring):
     """The mmap's EPERM gives the value of perf_event_mlock_kb, and what lifts it."""
 

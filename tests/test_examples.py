@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.marks import breakpoints_error, needs_breakpoints
+from support.marks import breakpoints_error, needs_breakpoints, needs_events
 
 from perf_event_open_sys import events
 
@@ -35,6 +35,7 @@ def requirements(name, request):
         pytest.skip("needs this machine's number of bpf(2)")
 
 
+@needs_events
 @pytest.mark.parametrize("name", EXPECTED)
 def test_example_runs(name, request):
     """The program ends well and prints its count."""

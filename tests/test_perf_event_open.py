@@ -12,7 +12,7 @@ import sys
 import pytest
 from support.events import PAGE_FAULTS, value
 from support.machine import CPUS
-from support.marks import needs_breakpoints, needs_root
+from support.marks import REFUSED, needs_breakpoints, needs_events, needs_root
 from support.processes import as_user
 from support.workloads import fault, let_go, waiting
 
@@ -30,7 +30,8 @@ def kernel_size():
 
 
 needs_sigtrap = pytest.mark.skipif(
-    kernel_size() < b.PERF_ATTR_SIZE_VER7, reason="the kernel has no remove_on_exec and sigtrap (Linux 5.13)"
+    not REFUSED and kernel_size() < b.PERF_ATTR_SIZE_VER7,
+    reason="the kernel has no remove_on_exec and sigtrap (Linux 5.13)",
 )
 
 
@@ -91,6 +92,7 @@ def test_remove_on_exec_ends_with_the_old_program(event):
         assert value(whole) > value(removed) + 10
 
 
+@needs_events
 @needs_sigtrap
 @needs_breakpoints
 @pytest.mark.skipif(
@@ -181,6 +183,7 @@ def test_fd_output_writes_into_the_ring_of_group_fd(event, ring):
     assert len(counters.read(owner, b.PERF_FORMAT_GROUP)) == 1
 
 
+@needs_events
 @pytest.mark.parametrize(("flags", "survives"), [((), False), ((b.PERF_FLAG_FD_CLOEXEC,), False), ((0,), True)])
 def test_an_event_is_closed_on_exec_unless_flags_say_otherwise(flags, survives):
     """By default a new program does not get the file (PEP 446); with flags of 0 it does."""
@@ -232,6 +235,7 @@ def test_cgroup_mode_needs_a_directory_and_a_cpu(event, closed_fd, foreign_fd):
         assert caught.value.errno == code
 
 
+@needs_events
 @pytest.mark.parametrize("size", [1, b.PERF_ATTR_SIZE_VER0 - 1, 2**16, 2**32 - 1])
 def test_e2big_leaves_the_kernels_size_in_attr(size):
     """A size below the first version's or above a page is E2BIG, and the kernel writes its own size into attr."""
@@ -244,6 +248,7 @@ def test_e2big_leaves_the_kernels_size_in_attr(size):
     assert attr.size != size
 
 
+@needs_events
 @pytest.mark.parametrize("tail", [0, 1])
 def test_a_larger_attr_is_accepted_if_its_tail_is_zero(tail):
     """An attr of a later kernel works as long as what this kernel does not know is 0; else E2BIG, with its size."""
@@ -261,6 +266,7 @@ def test_a_larger_attr_is_accepted_if_its_tail_is_zero(tail):
             assert attr.size == kernel_size()
 
 
+@needs_events
 def test_a_field_that_the_kernel_is_too_old_for_is_e2big():
     """The first field beyond what this kernel knows, if it is not 0."""
     attr = perf_event_attr(**DUMMY)
@@ -274,6 +280,7 @@ def test_a_field_that_the_kernel_is_too_old_for_is_e2big():
     assert attr.size == known
 
 
+@needs_events
 def test_a_size_of_zero_is_the_first_versions():
     """The kernel reads 64 bytes then, and nothing of what comes after."""
     attr = perf_event_attr(**DUMMY, size=0, config3=2**64 - 1)
@@ -300,6 +307,7 @@ def test_the_other_arguments_are_ints(name):
         perf_event_open(perf_event_attr(**DUMMY), **{name: 2**64})
 
 
+@needs_events
 def test_a_null_pointer_is_the_kernels_efault():
     """Explaining it does not read the attr that could not be read."""
     for pointer in (ffi.NULL, ffi.cast("struct perf_event_attr *", 8)):
@@ -351,6 +359,7 @@ def test_an_event_that_no_pmu_counts_is_enoent(event):
         event(type=2**31 - 1)
 
 
+@needs_events
 def test_an_ordinary_user_is_refused_whole_cpus():
     """Where kernel.perf_event_paranoid forbids it, PermissionError."""
     with open("/proc/sys/kernel/perf_event_paranoid") as file:
@@ -360,6 +369,7 @@ def test_an_ordinary_user_is_refused_whole_cpus():
         as_user(perf_event_open, perf_event_attr(**DUMMY), -1, CPUS[0])
 
 
+@needs_events
 def test_the_raw_call_returns_minus_one_and_leaves_errno():
     """``lib`` has C's conventions."""
     assert lib.perf_event_open(perf_event_attr(type=2**31 - 1, exclude_kernel=1), 0, -1, -1, 0) == -1

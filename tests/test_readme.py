@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.marks import needs_events
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -20,6 +21,7 @@ def blocks_of_docs(language):
     return [text for page in pages for text in re.findall(rf"^```{language}\n(.*?)^```$", page, re.M | re.S)]
 
 
+@needs_events
 @pytest.mark.parametrize("block", blocks_of_docs("python"))
 def test_block_of_the_docs_runs(block, tmp_path):
     """What a page shows can be pasted into a file and run."""
@@ -28,6 +30,7 @@ def test_block_of_the_docs_runs(block, tmp_path):
     subprocess.run([sys.executable, str(script)], check=True, capture_output=True, cwd="/")
 
 
+@needs_events
 @pytest.mark.parametrize("session", blocks_of_docs("pycon"))
 def test_session_of_the_docs_prints_what_it_shows(session, tmp_path):
     """Interactive examples are doctests."""
@@ -38,6 +41,7 @@ def test_session_of_the_docs_prints_what_it_shows(session, tmp_path):
     assert doctest.testfile(str(page), module_relative=False).failed == 0
 
 
+@needs_events
 @pytest.mark.parametrize("block", [text for language, text in BLOCKS if language == "python"])
 def test_python_block_runs(block, tmp_path):
     """What the README shows of the API can be pasted into a file and run, and prints a count."""
@@ -54,6 +58,7 @@ def test_api_example_has_ten_lines():
     assert len(first.strip().splitlines()) <= 10
 
 
+@needs_events
 def test_main_command_counts():
     """The command after the installation, run by this interpreter, counts a real program."""
     [main] = [text for language, text in BLOCKS if language == "sh" and "stat --" in text]

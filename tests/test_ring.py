@@ -8,6 +8,7 @@ import resource
 import pytest
 from support.events import DUMMY, FAULTS
 from support.machine import CPUS, PAGE_SIZE
+from support.marks import needs_events, needs_events_of_users
 from support.processes import as_user
 from support.rings import address
 from support.workloads import fault
@@ -69,6 +70,7 @@ def test_powers_of_two_and_the_control_page_alone_are_mapped(event, data_pages):
                 ring.read(page)
 
 
+@needs_events_of_users
 def test_more_than_perf_event_mlock_kb_is_eperm_for_an_ordinary_user():
     """Beyond the allowance and RLIMIT_MEMLOCK the kernel refuses."""
     with open("/proc/sys/kernel/perf_event_mlock_kb") as file:
@@ -93,6 +95,7 @@ def test_an_inherited_event_of_a_task_cannot_be_mapped(event):
         assert ring.read(page) == b""
 
 
+@needs_events
 def test_a_ring_outlives_its_file_descriptor():
     """Closing the event leaves what was recorded, and goes on recording."""
     fd = perf_event_open(perf_event_attr(**FAULTS))

@@ -8,6 +8,7 @@ import pytest
 from perf_event_open_sys import bindings, ffi, lib, perf_event_attr
 
 from .machine import MACHINE
+from .processes import become_ordinary, in_child
 from .seccomp import NUMBERS
 
 
@@ -20,8 +21,13 @@ def _refusal(**fields):
     return 0
 
 
-# In a container, and at some distributions' levels of perf_event_paranoid, even the plainest event is refused.
-REFUSED = _refusal(type=bindings.PERF_TYPE_SOFTWARE, config=bindings.PERF_COUNT_SW_DUMMY)
+def _plainest_refusal():
+    return _refusal(type=bindings.PERF_TYPE_SOFTWARE, config=bindings.PERF_COUNT_SW_DUMMY)
+
+
+# In a container even the plainest event may be refused; to ordinary users, by some distributions' kernels, too.
+REFUSED = _plainest_refusal()
+REFUSED_TO_USERS = in_child(_plainest_refusal, setup=become_ordinary)
 REFUSED_REASON = f"perf_event_open is refused here: {os.strerror(REFUSED)}"
 
 
@@ -35,6 +41,9 @@ def breakpoints_error():
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 needs_events = pytest.mark.skipif(REFUSED != 0, reason=REFUSED_REASON)
+needs_events_of_users = pytest.mark.skipif(
+    REFUSED_TO_USERS != 0, reason=f"perf_event_open is refused to ordinary users here: {os.strerror(REFUSED_TO_USERS)}"
+)
 needs_breakpoints = pytest.mark.skipif(
     breakpoints_error() != "", reason=f"the kernel has no hardware breakpoints for perf here: {breakpoints_error()}"
 )
