@@ -15,7 +15,7 @@ class BuildWithHeaders(build_py):
     def run(self) -> None:
         super().run()
         if not self.editable_mode:
-            for header in Path("cdefs").glob("**/*.h"):
+            for header in set(Path("cdefs").glob("**/*.h")) - {Path("cdefs", "internal.h")}:
                 target = Path(self.build_lib, "perf_event_open_sys", "include", header.relative_to("cdefs"))
                 self.mkpath(str(target.parent))
                 self.copy_file(str(header), str(target))

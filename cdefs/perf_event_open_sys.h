@@ -25,3 +25,4 @@
 #include "counters.h"
 #include "ring.h"
 #include "records.h"
+#include "samples.h"

@@ -1,4 +1,4 @@
-/* Records: a struct for each body, and samples decoded into one fixed struct. Nothing in the bytes is trusted. */
+/* Records: a struct for the body of each type, and the walk from one to the next. Nothing in the bytes is trusted. */
 #pragma once
 #ifndef CFFI_CDEF
 #include <stddef.h>
@@ -130,59 +130,19 @@ struct perf_record_callchain_deferred {
     uint64_t ips[];
 };
 
-/* A PERF_RECORD_SAMPLE, or a sample_id_all trailer: fixed fields, 0 where the attr does not ask for them. Of what
- * varies, how many there are and where the first begins, in bytes from the buffer's begin: entries of `read`,
- * `callchain`, `branch` and registers, bytes of `raw`, `user_stack` (those that were filled) and `aux`. */
-struct perf_sample {
-    uint64_t id, ip;
-    uint32_t pid, tid;
-    uint64_t time, addr, stream_id;
-    uint64_t period, weight, data_src, transaction;
-    uint64_t phys_addr, cgroup, data_page_size, code_page_size;
-    uint64_t branch_hw_idx;
-    uint32_t cpu;
-    uint32_t offset;
-    uint16_t size, misc;
-    uint16_t user_regs_abi, intr_regs_abi;
-    uint32_t read_format;
-    uint32_t read_count, read_offset;
-    uint32_t callchain_count, callchain_offset;
-    uint32_t raw_count, raw_offset;
-    uint32_t branch_count, branch_offset, branch_counters_offset;
-    uint32_t user_regs_count, user_regs_offset;
-    uint32_t user_stack_count, user_stack_offset;
-    uint32_t intr_regs_count, intr_regs_offset;
-    uint32_t aux_count, aux_offset;
+/* A record of a type that these headers do not know: a later kernel's, or from 64 on one of those that perf adds. */
+struct perf_record_unknown {
+    struct perf_event_header header;
+    uint8_t data[];
 };
 
-/* One event whose records are in a buffer. Several must be sorted by id, and have it at the same place; a lone one with
- * the id 0 stands for all records. */
-struct records_event {
-    uint64_t id;
-    const struct perf_event_attr *attr;
-};
-
-/* The size of the record at `offset`, 0 at the buffer's end; -1 with EBADMSG where none can be: cut off, a size that is
- * no size, or a count or a length inside that goes beyond it. What a sample holds is records_parse's to check. */
+/* The size of the record at `offset`, 0 at the buffer's end; -1 with EBADMSG where no record can be: it is cut off, its
+ * size is none, or a count or a length inside goes beyond it. What is in a sample is checked by records_parse alone. */
 long records_next(const void *buffer, size_t size, size_t offset);
 
-/* How many samples there are in the buffer, or before the first record that none can be. */
-size_t records_count(const void *buffer, size_t size);
-
-/* Ask for huge pages behind a large array that is about to be filled: faulting it in by small ones costs more than all
- * the decoding. */
-void records_prepare(struct perf_sample *out, size_t n);
-
-/* Decode the samples of the buffer, at most `n`, and pass over other records. Returns how many; `*consumed` is where it
- * stopped: the buffer's end, or the sample that found no room. Or else -1, with `out[0 .. *done)` and all before
- * `*consumed` good: EBADMSG, the record there is corrupt or not of this attr; ENOENT, the sample there has an id that
- * is none of `events`; EINVAL, the attrs' ids are not at the same place. At most 4 GiB. */
-long records_parse(const void *buffer, size_t size, const struct records_event *events, size_t n_events,
-                   struct perf_sample *out, size_t n, size_t *consumed, size_t *done);
-
-/* Decode the sample_id_all trailer of the record that begins the buffer: 0, or -1 as records_parse. */
-int records_sample_id(const void *buffer, size_t size, const struct records_event *events, size_t n_events,
-                      struct perf_sample *out);
+/* Find the records from `*offset` on, at most `n`: their types and addresses. Returns how many, with `*offset` behind the
+ * last; or -1 with EBADMSG where no record can be at `*offset`, as records_next. */
+long records_walk(const void *buffer, size_t size, size_t *offset, uint32_t *types, uintptr_t *addresses, size_t n);
 
 #ifdef __cplusplus
 }

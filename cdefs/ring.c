@@ -1,24 +1,19 @@
 #define _GNU_SOURCE
 #include "ring.h"
 
-#include <errno.h>
-#include <string.h>
+#include "internal.h"
+
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* A stretch of a ring: `available` bytes from position `start`, positions being 64-bit and monotonic. */
-struct stretch {
+/* Bytes of a ring that wait to be read: `available` from position `start` on. Positions are 64-bit and only grow; a
+ * position's place in `data` is `position & mask`. */
+struct span {
     const char *data;
     uint64_t mask;
     uint64_t start;
     uint64_t available;
 };
-
-static int failed(int error)
-{
-    errno = error;
-    return -1;
-}
 
 void *ring_map(int fd, size_t size, uint64_t offset, int writable)
 {
@@ -31,7 +26,8 @@ int ring_unmap(void *address, size_t size)
     return munmap(address, size);
 }
 
-/* Where a long has 32 bits, a position may be moved in two halves: of another's, difference() needs only the lower. */
+/* On 32-bit machines a load of 64 bits may tear. That is harmless: difference() uses only the low half of a position
+ * that the kernel writes, and that half is loaded whole. */
 static uint64_t load_acquire(const uint64_t *position)
 {
 #if __SIZEOF_LONG__ == 8
@@ -53,8 +49,8 @@ static void store_release(uint64_t *position, uint64_t value)
 #endif
 }
 
-/* The kernel counts positions in an unsigned long, so that one of 32 bits lets them wrap there. The difference of two
- * is right in as many bits: no ring is longer. */
+/* How far `position` is ahead of `from`. A 32-bit kernel counts positions in an unsigned long, which wraps: there only
+ * the low 32 bits of the difference are right, and no ring is longer than they can say. */
 static uint64_t difference(uint64_t position, uint64_t from)
 {
     return sizeof(long) < sizeof position ? (uint32_t)(position - from) : position - from;
@@ -78,42 +74,51 @@ void ring_set_tail(struct perf_event_mmap_page *page, uint64_t tail)
     store_release(&page->data_tail, tail);
 }
 
-static int is_ring(uint64_t offset, uint64_t size)
+static uint64_t page_size(void)
 {
-    const uint64_t page_size = (uint64_t)sysconf(_SC_PAGESIZE);
-    return offset == page_size && size >= page_size && (size & (size - 1)) == 0;
+    return (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* What is between tail and head; -1 where the page cannot be a ring that is read forward. */
-static int unread(const struct perf_event_mmap_page *page, struct stretch *s)
+static int is_ring_size(uint64_t size)
 {
-    if (!is_ring(page->data_offset, page->data_size))
-        return failed(EINVAL);
-    s->data = (const char *)page + page->data_offset;
-    s->mask = page->data_size - 1;
+    return size >= page_size() && (size & (size - 1)) == 0;
+}
+
+uint64_t ring_data_size(const struct perf_event_mmap_page *page)
+{
+    const uint64_t offset = *(const volatile uint64_t *)&page->data_offset;
+    const uint64_t size = *(const volatile uint64_t *)&page->data_size;
+    return offset == page_size() && is_ring_size(size) ? size : 0;
+}
+
+/* Find what is between tail and head: 0, or -1 where the page cannot be a ring that is read forward. */
+static int find_unread(const struct perf_event_mmap_page *page, uint64_t data_size, struct span *s)
+{
+    if (!is_ring_size(data_size))
+        return fail(EINVAL);
+    s->data = (const char *)page + page_size();
+    s->mask = data_size - 1;
     s->start = ring_tail(page);
-    s->available = ring_head(page) - s->start;
-    if (s->available > page->data_size || s->start % 8 || s->available % 8)
-        return failed(EINVAL);
+    s->available = difference(load_acquire(&page->data_head), s->start);
+    if (s->available > data_size || s->start % 8 || s->available % 8)
+        return fail(EINVAL);
     return 0;
 }
 
-/* The size of the record `done` bytes into the stretch, 0 if it cannot be. Positions are multiples of 8, so that a
- * header never wraps. */
-static size_t record_size(const struct stretch *s, uint64_t done)
+/* The size of the record `done` bytes into the span, 0 if none can be there. A header has 8 bytes, and positions are
+ * multiples of 8: so a header never wraps. */
+static size_t record_size(const struct span *s, uint64_t done)
 {
     struct perf_event_header header;
 
     if (s->available - done < sizeof header)
         return 0;
-    memcpy(&header, s->data + ((s->start + done) & s->mask), sizeof header);
-    if (header.size < sizeof header || header.size % 8 || header.size > s->available - done)
-        return 0;
-    return header.size;
+    header = read_header(s->data + ((s->start + done) & s->mask));
+    return header_fits(&header, s->available - done) && header.size % 8 == 0 ? header.size : 0;
 }
 
-/* How many bytes the whole records take that come first and fit into `size`; `*next` is the size of the one after. */
-static size_t whole_records(const struct stretch *s, size_t size, size_t *next)
+/* The size of the leading whole records that fit into `size` bytes; `*next` is the size of the record after them. */
+static size_t whole_records(const struct span *s, size_t size, size_t *next)
 {
     size_t done = 0;
 
@@ -123,8 +128,8 @@ static size_t whole_records(const struct stretch *s, size_t size, size_t *next)
     return done;
 }
 
-/* The size of the largest of the records that fill the stretch. */
-static size_t largest_record(const struct stretch *s)
+/* The size of the largest of the records that fill the span. */
+static size_t largest_record(const struct span *s)
 {
     size_t size, largest = 0;
 
@@ -133,11 +138,12 @@ static size_t largest_record(const struct stretch *s)
     return largest;
 }
 
-/* How many bytes the whole records of a copy take that the last `written` bytes of its ring do not touch. */
-static size_t before(const struct stretch *copy, uint64_t ring, uint64_t written)
+/* The size of the leading whole records of a copy, newest first, that the kernel did not overwrite: it has written
+ * `written` bytes to the ring of `data_size` since the copy began, over the oldest. */
+static size_t intact_size(const struct span *copy, uint64_t data_size, uint64_t written)
 {
-    const uint64_t untouched = written < ring ? ring - written : 0;
-    struct stretch s = *copy;
+    const uint64_t untouched = written < data_size ? data_size - written : 0;
+    struct span s = *copy;
     size_t next;
 
     if (s.available > untouched)
@@ -145,7 +151,7 @@ static size_t before(const struct stretch *copy, uint64_t ring, uint64_t written
     return whole_records(&s, (size_t)s.available, &next);
 }
 
-static void copy_out(const struct stretch *s, void *buffer, size_t size)
+static void copy_out(const struct span *s, void *buffer, size_t size)
 {
     const size_t first = (size_t)(s->start & s->mask), room = (size_t)(s->mask + 1) - first;
 
@@ -157,8 +163,8 @@ static void copy_out(const struct stretch *s, void *buffer, size_t size)
     }
 }
 
-/* Whether the head stands while it is looked at for some microseconds: longer than the kernel takes from writing a record
- * to storing its head (perf_output_put_handle), unless its CPU is taken away in between. */
+/* True if data_head does not change over 10,000 loads: the kernel is not writing. That is longer than it takes from
+ * writing a record to storing the head (perf_output_put_handle), unless it is interrupted in between. */
 static int is_at_rest(const struct perf_event_mmap_page *page, uint64_t head)
 {
     for (int i = 0; i < 10000; i++)
@@ -167,80 +173,82 @@ static int is_at_rest(const struct perf_event_mmap_page *page, uint64_t head)
     return 1;
 }
 
-long ring_read(struct perf_event_mmap_page *page, void *buffer, size_t size)
+long ring_read(struct perf_event_mmap_page *page, uint64_t data_size, void *buffer, size_t size)
 {
-    struct stretch s;
+    struct span s;
     size_t next, done;
 
-    if (unread(page, &s) < 0)
+    if (find_unread(page, data_size, &s) < 0)
         return -1;
     if (s.available == 0)
         return 0;
     done = s.available <= size ? (size_t)s.available : whole_records(&s, size, &next);
     if (done == 0)
-        return failed(next ? ENOBUFS : EBADMSG);
+        return fail(next ? ENOBUFS : EBADMSG);
     copy_out(&s, buffer, done);
     ring_set_tail(page, s.start + done);
     return (long)done;
 }
 
-long ring_next_size(const struct perf_event_mmap_page *page)
+long ring_next_size(const struct perf_event_mmap_page *page, uint64_t data_size)
 {
-    struct stretch s;
+    struct span s;
     size_t size;
 
-    if (unread(page, &s) < 0)
+    if (find_unread(page, data_size, &s) < 0)
         return -1;
     if (s.available == 0)
         return 0;
     size = record_size(&s, 0);
-    return size ? (long)size : failed(EBADMSG);
+    return size ? (long)size : fail(EBADMSG);
 }
 
-long ring_snapshot(const struct perf_event_mmap_page *page, void *buffer, size_t size)
+long ring_snapshot(const struct perf_event_mmap_page *page, uint64_t data_size, void *buffer, size_t size)
 {
-    struct stretch s, copy = {buffer, ~UINT64_C(0), 0, 0};
+    struct span s, copy = {buffer, ~UINT64_C(0), 0, 0};
     uint64_t written;
     size_t next, done, intact;
 
-    if (!is_ring(page->data_offset, page->data_size))
-        return failed(EINVAL);
-    s.data = (const char *)page + page->data_offset;
-    s.mask = page->data_size - 1;
+    if (!is_ring_size(data_size))
+        return fail(EINVAL);
+    s.data = (const char *)page + page_size();
+    s.mask = data_size - 1;
     s.start = ring_head(page);
-    /* The head runs down from 0, and the newest record is at the head. Of 32 bits the sign says nothing for long. */
+    /* The head starts at 0 and falls, so that it is negative; the newest record is at the head. On 32-bit kernels
+     * positions wrap after 4 GiB, and the sign proves nothing. */
     if ((sizeof(long) == sizeof s.start && (int64_t)s.start > 0) || s.start % 8)
-        return failed(EINVAL);
+        return fail(EINVAL);
     s.available = difference(0, s.start);
-    if (s.available > page->data_size)
-        s.available = page->data_size;
+    if (s.available > data_size)
+        s.available = data_size;
     done = whole_records(&s, size, &next);
     if (done == 0)
-        return next ? failed(ENOBUFS) : 0;
+        return next ? fail(ENOBUFS) : 0;
     copy_out(&s, buffer, done);
-    /* What the kernel wrote meanwhile took the place of the oldest: drop the records that it reached. */
+    /* What the kernel wrote during the copy replaced the oldest records: leave those out. */
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     copy.available = done;
     written = s.start - ring_head(page);
-    done = before(&copy, page->data_size, written);
-    /* So may the record that it is writing now, taken to be no larger than these; a ring at rest is given whole. */
-    intact = before(&copy, page->data_size, written + largest_record(&copy));
+    done = intact_size(&copy, data_size, written);
+    /* The kernel may also be half-way through a record that data_head does not tell yet. It is taken to be no larger
+     * than the largest of these; only of a ring that nobody writes is everything given. */
+    intact = intact_size(&copy, data_size, written + largest_record(&copy));
     if (intact == 0 || intact == done || (written == 0 && is_at_rest(page, s.start)))
         return (long)done;
     return (long)intact;
 }
 
-long ring_read_aux(struct perf_event_mmap_page *page, const void *aux, void *buffer, size_t size)
+long ring_read_aux(struct perf_event_mmap_page *page, const void *aux, uint64_t aux_size, void *buffer, size_t size)
 {
     /* As data_head and data_tail: perf_aux_output_end, perf_aux_output_begin. The tail is stored whole, never masked. */
-    const uint64_t head = load_acquire(&page->aux_head);
-    const struct stretch s = {aux, page->aux_size - 1, page->aux_tail, difference(head, page->aux_tail)};
+    const uint64_t head = load_acquire(&page->aux_head), tail = page->aux_tail;
+    const struct span s = {aux, aux_size - 1, tail, difference(head, tail)};
 
-    if (page->aux_size == 0 || page->aux_size & s.mask || s.available > page->aux_size)
-        return failed(EINVAL);
+    if (aux_size == 0 || aux_size & s.mask || s.available > aux_size)
+        return fail(EINVAL);
     if (size > s.available)
         size = (size_t)s.available;
     copy_out(&s, buffer, size);
-    store_release(&page->aux_tail, s.start + size);
+    store_release(&page->aux_tail, tail + size);
     return (long)size;
 }

@@ -6,7 +6,7 @@ import re
 import sysconfig
 from pathlib import Path
 
-TOPICS = ("ioctls", "counters", "ring", "records")
+TOPICS = ("ioctls", "counters", "ring", "records", "samples")
 # The kernel/perf_regs/ header of the machine that is built for, by the first word of its GNU triplet.
 REGISTERS = {
     "aarch64": "arm64",

@@ -7,6 +7,7 @@ fields as keywords, those of anonymous unions and bitfields too, and returns an 
 from __future__ import annotations
 
 from ._native import ffi, lib
+from ._pointers import attr_pointer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def name_of(enum: str, value: int) -> str:
     """
     try:
         names: dict[int, str] = ffi.typeof(f"enum {enum}").elements
-    except ffi.error:
+    except (ffi.error, AttributeError):  # AttributeError: a pointer to the enum, for example
         raise ValueError(f"no enum {enum}") from None
     if value not in names:
         raise ValueError(f"enum {enum} has no {value}")
@@ -132,8 +133,7 @@ def dump(attr: CData) -> str:
     ``type`` is always shown, and ``config`` where it has a name. Of each union one member is shown, the one that the
     attr's type and flags make meaningful.
     """
-    if ffi.typeof(attr) not in (_ATTR, _ATTR.item):
-        raise TypeError(f"dump() takes a struct perf_event_attr *, not {attr!r}")
+    attr = attr_pointer(attr)
     hidden = {
         "sample_period" if attr.freq else "sample_freq",
         "wakeup_events" if attr.watermark else "wakeup_watermark",

@@ -1,7 +1,7 @@
 """Counts of events: one, a group, or many at once, in any of the 32 read formats.
 
 A count is a ``struct perf_counts *``: ``value``, ``time_enabled`` and ``time_running`` in nanoseconds, ``id``, ``lost``;
-a field that the format lacks is 0. *read_format* is the one of the attr the event was opened with.
+a field that the format lacks is 0. Pass the attr's own ``read_format``.
 
 Source: perf_event_open(2), "Reading results"; the kernel's ``perf_read_group``, ``perf_read_one``.
 """
@@ -11,7 +11,9 @@ from __future__ import annotations
 from errno import EBADMSG, ENOBUFS, ENODATA
 
 from . import errors
+from ._mappings import find
 from ._native import ffi, lib
+from ._pointers import counts_array, counts_pointer, fd_array, page_pointer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _COUNTS = ffi.typeof("struct perf_counts *")
 _COUNTS_ARRAY = ffi.typeof("struct perf_counts[]")
+_FDS = ffi.typeof("int[]")
 _SIZE = ffi.typeof("size_t *")
 _WORDS = ffi.typeof("uint64_t[2]")
 _new = ffi.new
@@ -54,23 +57,33 @@ def read(fd: int, read_format: int = 0) -> list[CData]:
 
 
 def read_into(fds: Sequence[int] | CData, read_format: int, out: CData) -> int:
-    """Read many events into *out*, a ``struct perf_counts[]``; return how many of its elements were filled.
+    """Read many events in one call into C, which releases the GIL once; return how many elements of *out* were filled.
 
-    *fds* is a sequence of ints or, fastest, an ``int[]``; all have the same *read_format*. With ``PERF_FORMAT_GROUP`` each
-    fills an element per member. One call into C, which releases the GIL once.
+    Args:
+        fds: a sequence of ints or, fastest, an ``int[]``; all events have the same *read_format*.
+        read_format: with ``PERF_FORMAT_GROUP`` each fd fills an element for each member of its group.
+        out: a ``struct perf_counts[]`` with room for all.
 
     Raises:
         BufferError: *out* is too small.
-        EOFError, ValueError, OSError: as :func:`read`, for the first that fails, which is named.
+        EOFError, ValueError, OSError: as :func:`read`, for the first event that fails, which is named; the exception's
+            ``index`` is its place in *fds*. The counts of those before it are in *out*.
     """
-    if not isinstance(fds, (list, tuple, ffi.CData)):
-        fds = list(fds)
+    fds = (
+        fd_array(fds)
+        if isinstance(fds, ffi.CData)
+        else _new(_FDS, fds if isinstance(fds, (list, tuple)) else list(fds))
+    )
     failed = _new(_SIZE)
-    filled = _read_many(fds, len(fds), read_format, out, len(out), failed)
+    filled = _read_many(fds, len(fds), read_format, counts_array(out), len(out), failed)
     if filled < 0:
         if ffi.errno == ENOBUFS:
-            raise BufferError(f"{len(out)} elements are too few for the counts of {len(fds)} files")
-        _failed(0 if ffi.errno == ENODATA else -1, fds[failed[0]], read_format)
+            raise BufferError(f"{len(out)} elements are too few for the counts of {len(fds)} events")
+        try:
+            _failed(0 if ffi.errno == ENODATA else -1, fds[failed[0]], read_format)
+        except (EOFError, ValueError, OSError) as error:
+            error.index = failed[0]  # type: ignore[union-attr]
+            raise
     return filled
 
 
@@ -80,9 +93,8 @@ def scaled(counts: CData) -> int | None:
     Exact: the product has 128 bits. The value itself where the format has no times; None where the event was enabled and
     never ran, so that nothing is known.
     """
-    pointer = counts if ffi.typeof(counts) is _COUNTS else ffi.addressof(counts)  # an element of an array
     words = _new(_WORDS)
-    if not lib.counters_scale(pointer, words):
+    if not lib.counters_scale(counts_pointer(counts), words):
         return None
     return int(words[1] << 64 | words[0])
 
@@ -90,14 +102,25 @@ def scaled(counts: CData) -> int | None:
 def read_user(page: CData, out: CData | None = None) -> CData | None:
     """Read an event of the calling thread without a system call, from its mapped control page.
 
-    Returns *out*, a ``struct perf_counts *`` (a new one unless given) with ``value`` and both times; None where the kernel
-    or the architecture allows no such read: then read the file. The event must be one of this thread (pid 0, cpu -1).
-    On x86 by ``rdpmc``, on arm64 (``kernel.perf_user_access``) by the PMU's registers, on riscv64 by its CSRs.
+    The event must be one of this thread (pid 0, cpu -1). On x86 it is read by ``rdpmc``, on arm64
+    (``kernel.perf_user_access``) by the PMU's registers, on riscv64 by its CSRs.
+
+    Args:
+        page: the event's control page, from ``ring.map(fd, 0)`` or with a ring.
+        out: a ``struct perf_counts *`` to fill; a new one unless given.
+
+    Returns:
+        *out*, with ``value`` and both times; None where the kernel or the architecture allows no such read: then
+        :func:`read` the file descriptor.
+
+    Raises:
+        ValueError: the page was unmapped, or belongs to the parent of this process.
 
     Source: perf_event_open(2), ``struct perf_event_mmap_page``; the kernel's ``perf_event_update_userpage``.
     """
-    counts = _new(_COUNTS) if out is None else out
-    return counts if lib.counters_read_user(page, counts) else None
+    found = find(page)
+    counts = _new(_COUNTS) if out is None else counts_pointer(out)
+    return counts if lib.counters_read_user(found[0] if found else page_pointer(page), counts) else None
 
 
 def _failed(nr: int, fd: int, read_format: int) -> NoReturn:

@@ -8,10 +8,11 @@ Source: perf_event_open(2); the kernel's ``_perf_ioctl``, ``perf_compat_ioctl``.
 
 from __future__ import annotations
 
-from errno import ENOSPC
+from errno import EBADF, ENOSPC
 
 from . import errors
 from ._native import ffi, lib
+from ._pointers import attr_pointer
 from .bindings import perf_event_query_bpf
 
 TYPE_CHECKING = False
@@ -35,6 +36,7 @@ def perf_event_open(
         OSError: by errno (``PermissionError``, ``FileNotFoundError``, …), with :func:`errors.diagnose`'s reason. After
             ``E2BIG``, ``attr.size`` holds the size that the kernel knows.
     """
+    attr = attr_pointer(attr)
     fd = lib.perf_event_open(attr, pid, cpu, group_fd, flags)
     if fd < 0:
         errors.open_refused(attr, pid, cpu, group_fd, flags)
@@ -85,7 +87,13 @@ def set_output(fd: int, output_fd: int) -> None:
     Source: perf_event_open(2), PERF_EVENT_IOC_SET_OUTPUT; the kernel reads the argument as a long.
     """
     if lib.ioctl_set_output(fd, output_fd):
-        errors.refused("PERF_EVENT_IOC_SET_OUTPUT")
+        truncated = output_fd == -1 and ffi.errno == EBADF and ffi.sizeof("long") == 4
+        hint = (
+            "a 64-bit kernel takes the -1 of a 32-bit process for 4294967295: it cannot be detached"
+            if truncated
+            else ""
+        )
+        errors.refused("PERF_EVENT_IOC_SET_OUTPUT", hint)
 
 
 def set_filter(fd: int, filter: str | bytes) -> None:  # noqa: A002 - the man page's word
@@ -127,10 +135,10 @@ def query_bpf(fd: int, max_ids: int = 64) -> list[int]:
     if lib.ioctl_query_bpf(fd, query):
         hint = f"there are {query.prog_cnt} programs, and room for {max_ids} ids" if ffi.errno == ENOSPC else ""
         errors.refused("PERF_EVENT_IOC_QUERY_BPF", hint)
-    return list(query.ids[0 : query.prog_cnt])
+    return [query.ids[i] for i in range(query.prog_cnt)]
 
 
 def modify_attributes(fd: int, attr: CData) -> None:
     """Move a breakpoint: give it the ``bp_addr``, ``bp_len``, ``bp_type`` and ``disabled`` of *attr*."""
-    if lib.ioctl_modify_attributes(fd, attr):
+    if lib.ioctl_modify_attributes(fd, attr_pointer(attr)):
         errors.refused("PERF_EVENT_IOC_MODIFY_ATTRIBUTES")

@@ -10,13 +10,15 @@ comments in the header.
 
 from __future__ import annotations
 
+import gc
 from errno import EBADMSG, ENOENT
 
 from ._native import ffi, lib
+from ._pointers import attr_pointer, sample_pointer, samples_array
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any, NoReturn
 
     import numpy
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from ._native import CData
 
 _HEADER = ffi.typeof("struct perf_event_header *")
+_UNKNOWN = ffi.typeof("struct perf_record_unknown *")
 _SAMPLE = ffi.typeof("struct perf_sample *")
 _SAMPLES = ffi.typeof("struct perf_sample[]")
 _WORDS = ffi.typeof("uint64_t[]")
@@ -31,6 +34,7 @@ _BRANCHES = ffi.typeof("struct perf_branch_entry[]")
 _SAMPLE_SIZE = ffi.sizeof(_SAMPLE.item)
 _new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
+_BATCH = 256  # how many records iterate() finds in one call into C
 _structs: dict[int, Any] = {}  # record type -> pointer to its struct, filled by the first use
 _NAME_FIELDS = {
     "struct perf_record_mmap *": "filename",
@@ -56,16 +60,19 @@ class CorruptRecord(ValueError):
         self.samples: Samples | None = None
 
 
-def _keeping(owner: CData) -> Callable[[CData], None]:
-    """Return a destructor for ``ffi.gc`` that does nothing but keep *owner*.
+class _Keep:
+    """A destructor for ``ffi.gc`` that does nothing but keep the *owner* of the memory.
 
     Not a memoryview: CPython before 3.11.9 and 3.12.3 crashes collecting one that is in a cycle and has exports.
     """
 
-    def keep(_: CData, owner: CData = owner) -> None:
-        pass
+    __slots__ = ("owner",)
 
-    return keep
+    def __init__(self, owner: CData) -> None:
+        self.owner = owner
+
+    def __call__(self, _: CData) -> None:
+        pass
 
 
 def _array(ctype: Any, pointer: CData, size: int) -> CData:
@@ -80,8 +87,8 @@ class Samples:
 
     def __init__(self, cdata: CData) -> None:
         """View a ``struct perf_sample[]``, and keep it."""
-        self.cdata = cdata
-        self._keep = _keeping(cdata)
+        self.cdata = samples_array(cdata)
+        self._keep = _Keep(cdata)
 
     def __len__(self) -> int:
         return len(self.cdata)
@@ -105,34 +112,57 @@ class Samples:
 def iterate(buffer: Any) -> Iterator[CData]:
     """Yield each record as a pointer to its own struct, which keeps the buffer alive.
 
-    A type that is not known comes as a ``struct perf_event_header *``.
+    A type that is not known, a later kernel's or one that perf adds, comes as a ``struct perf_record_unknown *``.
 
     Raises:
         CorruptRecord: at the first bytes that can be no record, after all before them were yielded.
     """
-    if not _structs:
-        types = ffi.typeof("enum perf_event_type").elements.items()
-        tags = {value: name.removeprefix("PERF_RECORD_").lower() for value, name in types}
-        del tags[lib.PERF_RECORD_MAX]
-        _structs.update({value: ffi.typeof(f"struct perf_record_{tag} *") for value, tag in tags.items()})
+    structs = _structs or _find_structs()
     base = ffi.from_buffer(buffer)
-    keep = _keeping(base)
-    offset = 0
-    while size := lib.records_next(base, len(base), offset):
-        if size < 0:
-            raise CorruptRecord(offset)
-        kind = _structs.get(ffi.cast(_HEADER, base + offset).type, _HEADER)
-        yield ffi.gc(ffi.cast(kind, base + offset), keep)
-        offset += size
+    keep = _Keep(base)
+    types, addresses, offset = ffi.new("uint32_t[]", _BATCH), ffi.new("uintptr_t[]", _BATCH), ffi.new("size_t *")
+    while found := lib.records_walk(base, len(base), offset, types, addresses, _BATCH):
+        if found < 0:
+            raise CorruptRecord(offset[0])
+        for kind, address in zip(ffi.unpack(types, found), ffi.unpack(addresses, found), strict=True):
+            yield ffi.gc(ffi.cast(structs.get(kind, _UNKNOWN), address), keep)
+
+
+def _find_structs() -> dict[int, Any]:
+    types = ffi.typeof("enum perf_event_type").elements.items()
+    tags = {value: name.removeprefix("PERF_RECORD_").lower() for value, name in types}
+    del tags[lib.PERF_RECORD_MAX]
+    _structs.update({value: ffi.typeof(f"struct perf_record_{tag} *") for value, tag in tags.items()})
+    return _structs
+
+
+def _record(record: Any) -> tuple[CData, int]:
+    """Return a pointer to the header of a record, and how many of its bytes are there.
+
+    These are ``header.size``, and of a record that :func:`iterate` gave no more than its buffer has: the bytes may have
+    changed since their size was checked.
+    """
+    kind = ffi.typeof(record) if isinstance(record, ffi.CData) else None
+    if kind is None or not (kind is _HEADER or kind is _UNKNOWN or kind in (_structs or _find_structs()).values()):
+        raise TypeError(f"record must be a pointer to a record, not {kind.cname if kind else type(record).__name__}")
+    if not record:
+        raise TypeError("record must be a pointer to a record, not NULL")
+    header = ffi.cast(_HEADER, record)
+    size = header.size
+    for keep in gc.get_referents(record):
+        if type(keep) is _Keep:
+            size = min(size, len(keep.owner) - int(ffi.cast("char *", record) - ffi.cast("char *", keep.owner)))
+    return header, size
 
 
 def name(record: CData) -> bytes:
     """Return the name at the end of an mmap, mmap2, comm, ksymbol or cgroup record."""
+    _, size = _record(record)
     kind = ffi.typeof(record)
     field = _NAME_FIELDS.get(kind.cname)
     if field is None:
         raise TypeError(f"{kind.cname} carries no name")
-    room = record.header.size - ffi.offsetof(kind.item, field)
+    room = size - ffi.offsetof(kind.item, field)
     return bytes(ffi.string(getattr(record, field), room)) if room > 0 else b""
 
 
@@ -149,6 +179,7 @@ def _events(attr: CData | Mapping[int, CData], *, trailer: bool = False) -> tupl
         )
     if not pairs:
         raise ValueError("no attr is given")
+    pairs = [(identity, attr_pointer(one)) for identity, one in pairs]
     events = ffi.new("struct records_event[]", pairs)
     for _, one in pairs:
         for field, limit in zip(("sample_type", "branch_sample_type", "read_format"), known, strict=True):
@@ -181,7 +212,7 @@ def parse_into(buffer: Any, attr: CData | Mapping[int, CData], out: CData) -> tu
         ValueError: an attr with bits that these headers do not know; an id that is not in the mapping; attrs whose ids are
             not at the same place; a buffer beyond 4 GiB.
     """
-    return _parse(ffi.from_buffer(buffer), attr, out)
+    return _parse(ffi.from_buffer(buffer), attr, samples_array(out))
 
 
 def _parse(base: CData, attr: CData | Mapping[int, CData], out: CData) -> tuple[int, int]:
@@ -196,23 +227,15 @@ def _parse(base: CData, attr: CData | Mapping[int, CData], out: CData) -> tuple[
 def parse(buffer: Any, attr: CData | Mapping[int, CData]) -> Samples:
     """Decode every sample of *buffer*; errors as for :func:`parse_into`."""
     base = ffi.from_buffer(buffer)
-    first = lib.records_next(base, len(base), 0)
-    # Mostly all are as large as the first, or larger. Where not, they are counted: that takes a fifth of the decoding.
-    samples, consumed = _parse_new(base, attr, len(base) // first if first > 0 else 0)
-    if consumed < len(base):
-        samples, _ = _parse_new(base, attr, lib.records_count(base, len(base)))
-    return samples
-
-
-def _parse_new(base: CData, attr: CData | Mapping[int, CData], room: int) -> tuple[Samples, int]:
+    room = lib.records_count(base, len(base))
     samples = _new_uncleared(_SAMPLES, room)
-    lib.records_prepare(samples, room)
+    lib.records_advise(samples, room)
     try:
-        n, consumed = _parse(base, attr, samples)
+        n, _ = _parse(base, attr, samples)
     except CorruptRecord as error:
         error.samples = Samples(samples)[: error.n_samples]
         raise
-    return Samples(samples)[:n], consumed
+    return Samples(samples)[:n]
 
 
 def sample_id(record: CData, attr: CData | Mapping[int, CData]) -> CData:
@@ -222,12 +245,12 @@ def sample_id(record: CData, attr: CData | Mapping[int, CData]) -> CData:
         CorruptRecord: the record is too short for it.
         ValueError: the attr has no ``sample_id_all``, or as :func:`parse_into`.
     """
-    header = ffi.cast(_HEADER, record)
+    header, size = _record(record)
     if header.type == lib.PERF_RECORD_SAMPLE:
         raise ValueError("a PERF_RECORD_SAMPLE has no trailer: use parse")
     events, _attrs = _events(attr, trailer=True)
     out = ffi.new(_SAMPLE)
-    if lib.records_sample_id(header, header.size, events, len(events), out) < 0:
+    if lib.records_sample_id(header, size, events, len(events), out) < 0:
         _stopped(0, 0)
     return out
 
@@ -238,10 +261,14 @@ def _checked(total: int, offset: int, size: int) -> None:
 
 
 def _view(ctype: Any, buffer: Any, offset: int, count: int) -> CData:
-    """Return elements of *buffer* as an array, which keeps it."""
-    base, size = ffi.from_buffer(buffer), count * ffi.sizeof(ctype.item)
+    """Return elements of *buffer* as an array, which keeps it; of a read-only buffer a copy, since cffi's are writable."""
+    size = count * ffi.sizeof(ctype.item)
+    view = memoryview(buffer)
+    if view.readonly:
+        return ffi.from_buffer(ctype, bytearray(_bytes_of(view, offset, size)))
+    base = ffi.from_buffer(buffer)
     _checked(len(base), offset, size)
-    return _array(ctype, ffi.gc(base + offset, _keeping(base)), size)
+    return _array(ctype, ffi.gc(base + offset, _Keep(base)), size)
 
 
 def _bytes_of(buffer: Any, offset: int, size: int) -> memoryview:
@@ -251,17 +278,23 @@ def _bytes_of(buffer: Any, offset: int, size: int) -> memoryview:
 
 
 def callchain(buffer: Any, sample: CData) -> CData:
-    """Return the callchain as a ``uint64_t[]`` view of *buffer*; ``PERF_CONTEXT_*`` markers are among the addresses."""
+    """Return the callchain as a ``uint64_t[]`` view of *buffer*; ``PERF_CONTEXT_*`` markers are among the addresses.
+
+    cffi knows no read-only arrays: of a read-only buffer this is a copy, here and in the other functions that return one.
+    """
+    sample = sample_pointer(sample)
     return _view(_WORDS, buffer, sample.callchain_offset, sample.callchain_count)
 
 
 def raw(buffer: Any, sample: CData) -> memoryview:
     """Return the raw data as a view of *buffer*, the kernel's padding included; of a tracepoint, its fields."""
+    sample = sample_pointer(sample)
     return _bytes_of(buffer, sample.raw_offset, sample.raw_count)
 
 
 def branches(buffer: Any, sample: CData) -> CData:
     """Return the branch stack, newest first, as a ``struct perf_branch_entry[]`` view of *buffer*."""
+    sample = sample_pointer(sample)
     return _view(_BRANCHES, buffer, sample.branch_offset, sample.branch_count)
 
 
@@ -270,26 +303,31 @@ def user_regs(buffer: Any, sample: CData) -> CData:
 
     Empty where ``sample.user_regs_abi`` is ``PERF_SAMPLE_REGS_ABI_NONE``, as in a kernel thread.
     """
+    sample = sample_pointer(sample)
     return _view(_WORDS, buffer, sample.user_regs_offset, sample.user_regs_count)
 
 
 def intr_regs(buffer: Any, sample: CData) -> CData:
     """Return the registers of ``attr.sample_regs_intr`` at the interrupt, as :func:`user_regs`."""
+    sample = sample_pointer(sample)
     return _view(_WORDS, buffer, sample.intr_regs_offset, sample.intr_regs_count)
 
 
 def user_stack(buffer: Any, sample: CData) -> memoryview:
     """Return the part of the user stack that the kernel could copy, from the stack pointer up, as a view of *buffer*."""
+    sample = sample_pointer(sample)
     return _bytes_of(buffer, sample.user_stack_offset, sample.user_stack_count)
 
 
 def aux(buffer: Any, sample: CData) -> memoryview:
     """Return the AUX data of the sample as a view of *buffer*."""
+    sample = sample_pointer(sample)
     return _bytes_of(buffer, sample.aux_offset, sample.aux_count)
 
 
 def counts(buffer: Any, sample: CData) -> list[CData]:
     """Return the counts that ``PERF_SAMPLE_READ`` put into the sample, one per group member, as ``counters.read`` does."""
+    sample = sample_pointer(sample)
     read_format = sample.read_format
     size = lib.counters_size(read_format, sample.read_count)
     read = _view(_WORDS, buffer, sample.read_offset, size // 8)
@@ -300,11 +338,10 @@ def counts(buffer: Any, sample: CData) -> list[CData]:
 
 
 def to_numpy(samples: Samples | CData) -> numpy.ndarray[Any, Any]:
-    """Return the samples as a structured NumPy array of the same memory, which it keeps alive."""
-    import numpy as np
+    """Return the samples as a structured NumPy array of the same memory, which it keeps alive; its :func:`dtype` is C's."""
+    from ._numpy import view
 
-    cdata = samples.cdata if isinstance(samples, Samples) else samples
-    return np.frombuffer(ffi.buffer(cdata), dtype(ffi.typeof(cdata).item))
+    return view(samples.cdata if isinstance(samples, Samples) else samples_array(samples))
 
 
 def dtype(ctype: Any) -> numpy.dtype[Any]:
@@ -312,33 +349,6 @@ def dtype(ctype: Any) -> numpy.dtype[Any]:
 
     Bitfields come as the whole word, ``flags``, unless a field of a union names it. Flexible arrays are left out.
     """
-    import numpy as np
+    from ._numpy import dtype
 
-    kind = ffi.typeof(ctype) if isinstance(ctype, str) else ctype
-    names, formats, offsets = [], [], []
-    words: dict[int, Any] = {}
-    for field, info in kind.fields:
-        if info.bitsize >= 0:
-            words.setdefault(info.offset, info.type)
-        elif info.type.kind != "array" or info.type.length is not None:
-            names.append(field)
-            formats.append(_format(info.type))
-            offsets.append(info.offset)
-    for offset, word in words.items():
-        if offset not in offsets:
-            names.append("flags")
-            formats.append(_format(word))
-            offsets.append(offset)
-    layout: Any = {"names": names, "formats": formats, "offsets": offsets, "itemsize": ffi.sizeof(kind)}
-    result: numpy.dtype[Any] = np.dtype(layout)
-    return result
-
-
-def _format(kind: Any) -> Any:
-    """Return what NumPy calls a C type."""
-    if kind.kind == "array":
-        return (_format(kind.item), (kind.length,))
-    if kind.kind in ("struct", "union"):
-        return dtype(kind)
-    signed = kind.kind == "primitive" and int(ffi.cast(kind, -1)) < 0
-    return f"{'i' if signed else 'u'}{ffi.sizeof(kind)}"
+    return dtype(ctype)

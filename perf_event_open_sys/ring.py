@@ -3,6 +3,9 @@
 A ring is its control page, a ``struct perf_event_mmap_page *``. One thread at a time may consume a ring; the kernel writes
 it meanwhile from any CPU. What is handed out are copies, except for :func:`data`.
 
+A page that is gone, because it was released or because this process is a forked child, is a ``ValueError`` in every
+function. A page that the caller has mapped himself is taken as it is, its geometry being what it says.
+
 Source: perf_event_open(2), "MMAP layout"; the kernel's ``kernel/events/ring_buffer.c``.
 """
 
@@ -10,9 +13,12 @@ from __future__ import annotations
 
 import os
 from errno import EBADMSG, ENOBUFS
+from operator import index
 
 from . import errors
+from ._mappings import find, own
 from ._native import ffi, lib
+from ._pointers import page_pointer
 from .records import CorruptRecord
 
 TYPE_CHECKING = False
@@ -23,71 +29,80 @@ if TYPE_CHECKING:
 
 _PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 _PAGE = ffi.typeof("struct perf_event_mmap_page *")
+_AUX = ffi.typeof("uint8_t *")
 
-_read_only: set[CData] = set()  # the mapped pages whose tail cannot be written
+
+def _ring(page: CData, *, writable: bool = False) -> tuple[CData, int]:
+    """Return a pointer that keeps the mapping of *page*, and the size of its data ring in bytes, 0 if that is none."""
+    found = find(page)
+    if found is None:
+        page = page_pointer(page)
+        return page, lib.ring_data_size(page)
+    owner, mapping = found
+    if writable and not mapping.writable:
+        raise ValueError("the ring is mapped read-only (overwrite=True): use snapshot_into")
+    return owner, mapping.size
 
 
-def _mapped(ctype: Any, fd: int, pages: int, offset: int, *, writable: bool) -> CData:
-    """Map *pages* from *offset* on, and before them the control page where that is 0."""
-    size = (pages + (offset == 0)) * _PAGE_SIZE
-    address = lib.ring_map(fd, size, offset, writable)
+def _map(ctype: Any, fd: int, pages: int, *, offset: int = 0, writable: bool = True) -> CData:
+    """Map a ring of *pages* from *offset* on; at offset 0 the control page comes before it."""
+    event_id = ffi.new("uint64_t *")
+    ring_size = pages * _PAGE_SIZE
+    size = ring_size + (0 if offset else _PAGE_SIZE)
+    address = ffi.NULL
+    if not lib.ioctl_id(fd, event_id):  # refused by every file that is no event: mmap would map most of them
+        address = lib.ring_map(fd, size, offset, writable)
     if not address:
-        errors.map_refused(fd, pages)
-    pointer = ffi.cast(ctype, address)
-
-    def unmap(pointer: CData) -> None:
-        _read_only.discard(pointer)
-        lib.ring_unmap(pointer, size)
-
-    if not writable:
-        _read_only.add(pointer)
-    return ffi.gc(pointer, unmap, size)
+        errors.map_refused(fd, size // _PAGE_SIZE, "AUX ring" if offset else "ring")
+    return own(ctype, address, size, ring_size, writable=writable)
 
 
 def map(fd: int, data_pages: int, *, overwrite: bool = False) -> CData:  # noqa: A001 - what it does
     """Map the ring of an event; return its ``struct perf_event_mmap_page *``, which owns the mapping.
 
-    It is unmapped at the end of a ``with`` block, by ``ffi.release``, or when collected; the pointer is not to be used
-    after. A mapped ring keeps the event alive after ``os.close(fd)``.
+    It is unmapped at the end of a ``with`` block, by ``ffi.release``, or when collected. A mapped ring keeps the event
+    alive after ``os.close(fd)``.
 
     Args:
         fd: the event.
-        data_pages: the size of the ring in pages: a power of two, or 0 for the control page alone.
+        data_pages: the size of the ring in pages: a power of two, or 0 for the control page alone. 128 pages of 4 KiB
+            are what an ordinary user may lock on most machines, all his rings together.
         overwrite: let the kernel overwrite what was not read: the mapping is read-only, and with ``attr.write_backward``
             :func:`snapshot_into` reads it.
 
     Raises:
         ValueError: *data_pages* is no power of two.
-        OSError: ``EPERM`` where ``kernel.perf_event_mlock_kb`` is used up, ``EINVAL`` for an inherited per-task event, …
+        OSError: ``EPERM`` where ``kernel.perf_event_mlock_kb`` is used up, ``EINVAL`` for an inherited per-task event,
+            ``ENOTTY`` where *fd* is no event, …
     """
+    data_pages = index(data_pages)  # an int of NumPy would wrap when it is multiplied
     if data_pages < 0 or data_pages & (data_pages - 1):
         raise ValueError(f"data_pages is {data_pages}, and must be a power of two or 0")
-    return _mapped(_PAGE, fd, data_pages, 0, writable=not overwrite)
+    return _map(_PAGE, fd, data_pages, writable=not overwrite)
 
 
 def head(page: CData) -> int:
     """Return where the kernel writes next: 64-bit and monotonic, loaded with acquire order."""
-    return lib.ring_head(page)
+    return lib.ring_head(_ring(page)[0])
 
 
 def tail(page: CData) -> int:
     """Return how far the ring was read: 64-bit and monotonic."""
-    return lib.ring_tail(page)
+    return lib.ring_tail(_ring(page)[0])
 
 
 def set_tail(page: CData, tail: int) -> None:
     """Give the room before *tail* back to the kernel, with release order."""
-    _must_be_writable(page)
-    lib.ring_set_tail(page, tail)
+    lib.ring_set_tail(_ring(page, writable=True)[0], tail)
 
 
 def data(page: CData) -> memoryview:
-    """Return the data pages as a read-only memoryview, which keeps the mapping.
+    """Return the data pages as a read-only memoryview, which keeps the mapping until it is gone itself.
 
     Position ``p`` is at index ``p % page.data_size``. Bytes before the tail may change at any time.
     """
-    end = page.data_offset + page.data_size
-    return memoryview(ffi.buffer(page, end))[page.data_offset :].toreadonly()
+    owner, data_size = _ring(page)
+    return memoryview(ffi.buffer(owner, _PAGE_SIZE + data_size))[_PAGE_SIZE:].toreadonly()
 
 
 def read_into(page: CData, buffer: Any) -> int:
@@ -95,26 +110,30 @@ def read_into(page: CData, buffer: Any) -> int:
 
     The head is loaded once and the tail stored once. Records that wrap are joined.
 
+    Args:
+        page: the ring, from :func:`map`.
+        buffer: any writable buffer, of 64 KiB or more: no record is larger.
+
     Raises:
         BufferError: *buffer* is smaller than the next record (the message says how large that is), or not writable or
             contiguous. Nothing is consumed.
         CorruptRecord: the next record's header cannot be one. Those before it were delivered.
-        ValueError: *page* is no ring that is read forward.
+        ValueError: *page* is gone, or no ring that is read forward.
     """
-    if _read_only:
-        _must_be_writable(page)
+    owner, data_size = _ring(page, writable=True)
     target = ffi.from_buffer(buffer, require_writable=True)
-    size = lib.ring_read(page, target, len(target))
+    size = lib.ring_read(owner, data_size, target, len(target))
     if size < 0:
-        _failed(page, len(target))
+        _failed(owner, data_size, len(target))
     return size
 
 
 def read(page: CData) -> bytearray:
     """Return all whole records that are there now, as :func:`read_into`."""
-    size = (lib.ring_head(page) - lib.ring_tail(page)) % 2**64
-    # A record that comes between the two looks at an empty ring finds room too: its size is a u16.
-    buffer = bytearray((size or 1 << 16) if size <= page.data_size else 0)
+    owner, data_size = _ring(page)
+    size = (lib.ring_head(owner) - lib.ring_tail(owner)) % 2**64
+    # A ring that looks empty gets 64 KiB, the largest record there can be, for a record that arrives now.
+    buffer = bytearray((size or 1 << 16) if size <= data_size else 0)
     del buffer[read_into(page, buffer) :]
     return buffer
 
@@ -123,37 +142,49 @@ def snapshot_into(page: CData, buffer: Any) -> int:
     """Copy what an overwritten ring holds, newest record first, up to the first torn one; return the size in bytes.
 
     For :func:`map` with ``overwrite=True`` of an event with ``attr.write_backward``. Nothing is consumed, and the kernel
-    goes on writing over the oldest unless ``ioctls.pause_output`` stops it. Of a ring that is being written, what was
-    overwritten meanwhile is left out, and the room of one more record, as large as any of these: it may be half there.
+    goes on writing over the oldest unless ``ioctls.pause_output`` stops it. Of a ring that is being written, the records
+    that were overwritten during the copy are left out, and besides as many bytes of the oldest as the largest record
+    has: the kernel may be writing one there.
 
     Raises:
         BufferError: *buffer* is smaller than the newest record, or not writable or contiguous.
-        ValueError: *page* is no ring that is written backward.
+        ValueError: *page* is gone, or no ring that is written backward.
     """
+    owner, data_size = _ring(page)
     target = ffi.from_buffer(buffer, require_writable=True)
-    size = lib.ring_snapshot(page, target, len(target))
+    size = lib.ring_snapshot(owner, data_size, target, len(target))
     if size < 0:
         if ffi.errno == ENOBUFS:
             raise BufferError(f"the newest record does not fit into {len(target)} bytes")
-        raise ValueError(f"not a ring that is written backward: data_head is {page.data_head:#x}")
+        raise ValueError(f"not a ring that is written backward: data_head is {lib.ring_head(owner):#x}")
     return size
 
 
 def map_aux(fd: int, page: CData, aux_pages: int) -> CData:
     """Map the AUX ring of an event behind its data ring; return an owned ``uint8_t *``, as :func:`map`.
 
-    *aux_pages* is a power of two. ``page.aux_offset`` and ``page.aux_size`` are set, as the kernel asks.
+    ``page.aux_offset`` and ``page.aux_size`` are set, as the kernel asks; where it refuses, they are as they were.
+
+    Args:
+        fd: the event, of a PMU with an AUX area: Intel PT and BTS, ARM SPE and CoreSight, …
+        page: its ring, from :func:`map`.
+        aux_pages: the size of the AUX ring in pages: a power of two.
 
     Raises:
-        ValueError: *aux_pages* is no power of two.
+        ValueError: *aux_pages* is no power of two, or *page* is gone.
         OSError: ``EINVAL``, ``EOPNOTSUPP`` where the PMU has no AUX area.
     """
+    aux_pages = index(aux_pages)
     if aux_pages <= 0 or aux_pages & (aux_pages - 1):
         raise ValueError(f"aux_pages is {aux_pages}, and must be a power of two")
-    _must_be_writable(page)
-    page.aux_offset = page.data_offset + page.data_size
-    page.aux_size = aux_pages * _PAGE_SIZE
-    return _mapped("uint8_t *", fd, aux_pages, page.aux_offset, writable=True)
+    owner, data_size = _ring(page, writable=True)
+    before = owner.aux_offset, owner.aux_size
+    try:
+        owner.aux_offset, owner.aux_size = _PAGE_SIZE + data_size, aux_pages * _PAGE_SIZE
+        return _map(_AUX, fd, aux_pages, offset=_PAGE_SIZE + data_size)
+    except BaseException:
+        owner.aux_offset, owner.aux_size = before
+        raise
 
 
 def read_aux_into(page: CData, aux: CData, buffer: Any) -> int:
@@ -161,28 +192,40 @@ def read_aux_into(page: CData, aux: CData, buffer: Any) -> int:
 
     ``aux_head`` and ``aux_tail`` are monotonic, 64-bit, and never masked when stored.
 
+    Args:
+        page: the ring, from :func:`map`.
+        aux: its AUX ring, from :func:`map_aux`; or a ``uint8_t[]`` of the caller's, as long as the ring.
+        buffer: any writable buffer.
+
     Raises:
         BufferError: *buffer* is not writable or contiguous.
-        ValueError: *page* describes no AUX ring.
+        ValueError: *page* or *aux* is gone, or *page* describes no AUX ring.
     """
-    _must_be_writable(page)
+    owner, _ = _ring(page, writable=True)
+    aux, aux_size = _aux_ring(aux, owner)
     target = ffi.from_buffer(buffer, require_writable=True)
-    size = lib.ring_read_aux(page, aux, target, len(target))
+    size = lib.ring_read_aux(owner, aux, aux_size, target, len(target))
     if size < 0:
-        raise ValueError(f"not an AUX ring: size {page.aux_size}, head {page.aux_head}, tail {page.aux_tail}")
+        raise ValueError(f"not an AUX ring: size {aux_size}, head {owner.aux_head}, tail {owner.aux_tail}")
     return size
 
 
-def _must_be_writable(page: CData) -> None:
-    if page in _read_only:
-        raise ValueError("the ring is mapped read-only (overwrite=True): use snapshot_into")
+def _aux_ring(aux: CData, page: CData) -> tuple[CData, int]:
+    """Return a pointer that keeps the mapping of *aux*, and the ring's size in bytes, 0 if *aux* is shorter than that."""
+    kind = ffi.typeof(aux) if isinstance(aux, ffi.CData) else None
+    if kind is _AUX and aux:
+        found = find(aux)
+        return (found[0], found[1].size) if found else (aux, page.aux_size)
+    if kind and kind.kind == "array" and kind.item is _AUX.item:
+        return aux, page.aux_size if page.aux_size <= len(aux) else 0
+    raise TypeError(f"aux must be a uint8_t *, not {kind.cname if kind else type(aux).__name__}")
 
 
-def _failed(page: CData, room: int) -> NoReturn:
+def _failed(page: CData, data_size: int, room: int) -> NoReturn:
     if ffi.errno == ENOBUFS:
-        raise BufferError(f"the next record has {lib.ring_next_size(page)} bytes, and the buffer {room}")
+        raise BufferError(f"the next record has {lib.ring_next_size(page, data_size)} bytes, and the buffer {room}")
     if ffi.errno == EBADMSG:
-        raise CorruptRecord(lib.ring_tail(page) % page.data_size)
+        raise CorruptRecord(lib.ring_tail(page) % data_size)
     raise ValueError(
         f"not a ring that is read forward: data_offset {page.data_offset:#x}, data_size {page.data_size:#x}, "
         f"data_head {page.data_head:#x}, data_tail {page.data_tail:#x}"

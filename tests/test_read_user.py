@@ -53,7 +53,7 @@ def expected(read):
 def test_the_arithmetic_is_the_man_pages(read):
     """Sign extension by pmc_width, the cycle clock in 96 bits, short clocks: as with integers without bounds."""
     out = ffi.new("struct perf_counts *")
-    lib.counters_from_user(ffi.new("struct perf_user_read *", read), out)
+    lib.counters_compute_user(ffi.new("struct perf_user_read *", read), out)
     assert (out.value, out.time_enabled, out.time_running) == expected(read)
 
 
@@ -61,7 +61,7 @@ def test_a_counter_of_48_bits_is_sign_extended():
     """A pmc that counts up to its overflow reads as the negative number it stands for."""
     read = ffi.new("struct perf_user_read *", {"index": 1, "pmc_width": 48, "pmc": 2**48 - 5, "offset": 100})
     out = ffi.new("struct perf_counts *")
-    lib.counters_from_user(read, out)
+    lib.counters_compute_user(read, out)
     assert out.value == 95
 
 

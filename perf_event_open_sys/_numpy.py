@@ -1,0 +1,54 @@
+"""Structs and samples as NumPy sees them. NumPy is imported by the first use."""
+
+from __future__ import annotations
+
+from ._native import ffi
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    import numpy
+
+    from ._native import CData
+
+
+def view(cdata: CData) -> numpy.ndarray[Any, Any]:
+    """Return an array of structs as a structured NumPy array of the same memory, which it keeps alive."""
+    import numpy as np
+
+    return np.frombuffer(ffi.buffer(cdata), dtype(ffi.typeof(cdata).item))
+
+
+def dtype(ctype: Any) -> numpy.dtype[Any]:
+    """See :func:`perf_event_open_sys.records.dtype`."""
+    import numpy as np
+
+    kind = ffi.typeof(ctype) if isinstance(ctype, str) else ctype
+    names, formats, offsets = [], [], []
+    words: dict[int, Any] = {}
+    for field, info in kind.fields:
+        if info.bitsize >= 0:
+            words.setdefault(info.offset, info.type)
+        elif info.type.kind != "array" or info.type.length is not None:
+            names.append(field)
+            formats.append(_format(info.type))
+            offsets.append(info.offset)
+    for offset, word in words.items():
+        if offset not in offsets:
+            names.append("flags")
+            formats.append(_format(word))
+            offsets.append(offset)
+    layout: Any = {"names": names, "formats": formats, "offsets": offsets, "itemsize": ffi.sizeof(kind)}
+    result: numpy.dtype[Any] = np.dtype(layout)
+    return result
+
+
+def _format(kind: Any) -> Any:
+    """Return what NumPy calls a C type."""
+    if kind.kind == "array":
+        return (_format(kind.item), (kind.length,))
+    if kind.kind in ("struct", "union"):
+        return dtype(kind)
+    signed = kind.kind == "primitive" and int(ffi.cast(kind, -1)) < 0
+    return f"{'i' if signed else 'u'}{ffi.sizeof(kind)}"

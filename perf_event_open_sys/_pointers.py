@@ -1,0 +1,72 @@
+"""Every pointer that a caller gives is checked for its type here, before C sees it.
+
+cffi alone is too kind: it makes a temporary array of a list or a tuple, to which C then writes in vain, and takes a
+``void *``, a handle for example, for any pointer.
+"""
+
+from __future__ import annotations
+
+from ._native import ffi
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+    from ._native import CData
+
+_typeof = ffi.typeof
+_CData: Any = ffi.CData
+
+
+def _refuse(parameter: str, expected: str, value: Any) -> NoReturn:
+    given = f"{_typeof(value).cname}{'' if value else ', NULL'}" if _is_pointer(value) else type(value).__name__
+    raise TypeError(f"{parameter} must be a {expected}, not {given}")
+
+
+def _is_pointer(value: Any) -> bool:
+    return isinstance(value, _CData) and _typeof(value).kind == "pointer"
+
+
+def _pointer(parameter: str, ctype: str) -> Callable[[Any], CData]:
+    """Return a function that gives a pointer to *ctype* back, and raises TypeError for anything else, NULL included.
+
+    As in C, an array stands for its first element. A struct stands for its address.
+    """
+    expected = _typeof(f"{ctype} *")
+
+    def check(value: Any) -> CData:
+        if isinstance(value, _CData):
+            kind = _typeof(value)
+            if kind is expected and value:
+                return value
+            if kind is expected.item:
+                return ffi.addressof(value)
+            if kind.kind == "array" and kind.item is expected.item and len(value):
+                return value
+        _refuse(parameter, expected.cname, value)
+
+    return check
+
+
+def _array(parameter: str, ctype: str) -> Callable[[Any], CData]:
+    """Return a function that gives an array of *ctype* back, and raises TypeError for anything else."""
+    item = _typeof(ctype)
+
+    def check(value: Any) -> CData:
+        if isinstance(value, _CData):
+            kind = _typeof(value)
+            if kind.kind == "array" and kind.item is item:
+                return value
+        _refuse(parameter, f"{ctype}[]", value)
+
+    return check
+
+
+attr_pointer = _pointer("attr", "struct perf_event_attr")
+page_pointer = _pointer("page", "struct perf_event_mmap_page")
+counts_pointer = _pointer("counts", "struct perf_counts")
+sample_pointer = _pointer("sample", "struct perf_sample")
+counts_array = _array("out", "struct perf_counts")
+samples_array = _array("out", "struct perf_sample")
+fd_array = _array("fds", "int")
