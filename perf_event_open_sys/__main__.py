@@ -16,9 +16,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.subcommand == "stat":
             return _stat(parser, options)
-        from . import _check
+        if options.subcommand == "check":
+            from ._cli.check import check
 
-        status: int = (_check.check if options.subcommand == "check" else _check.list_events)(options)
+            status = check(options)
+        else:
+            from ._cli.list import list_events
+
+            status = list_events(options)
         sys.stdout.flush()
         return status
     except BrokenPipeError:  # as of `list | head`; what is left in the buffer goes nowhere
@@ -63,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _stat(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
-    from ._stat import Stat
+    from ._cli.stat import Stat
 
     if options.command[:1] == ["--"]:  # argparse leaves it to us
         del options.command[0]

@@ -26,7 +26,7 @@ def listed(path: str) -> list[str]:
 
 
 def parse_cpu_list(text: str) -> tuple[int, ...]:
-    """Return the CPUs of a list as the kernel writes it (``"0-3,8\\n"``), sorted and each once; of white space, none.
+    """Return the CPUs of a list as the kernel writes it (``0-3,8``), sorted and each once; of white space, none.
 
     Raises:
         ValueError: *text* is no such list, which is quoted; or names a CPU above any that Linux can have.

@@ -17,7 +17,8 @@ import pytest
 from support.marks import needs_root, needs_seccomp
 from support.seccomp import deny
 
-from perf_event_open_sys import _report, events
+from perf_event_open_sys import events
+from perf_event_open_sys._cli import report
 
 CLI = [sys.executable, "-m", "perf_event_open_sys"]
 needs_perf = pytest.mark.skipif(not shutil.which("perf"), reason="needs perf, the oracle")
@@ -231,8 +232,8 @@ def test_interrupt_is_the_commands():
 
 def test_the_spread_is_the_standard_error_of_the_mean():
     """In per cent of the mean; nothing where the mean is 0."""
-    assert _report.standard_error([1, 2, 3]) == pytest.approx(100 / 3**0.5 / 2)
-    assert _report.standard_error([0, 0]) == 0
+    assert report.standard_error([1, 2, 3]) == pytest.approx(100 / 3**0.5 / 2)
+    assert report.standard_error([0, 0]) == 0
 
 
 @pytest.mark.parametrize(

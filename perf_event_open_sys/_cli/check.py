@@ -1,17 +1,14 @@
-"""``check`` and ``list``: what this machine counts for this user, found out by opening it."""
+"""``check``: what this machine counts for this user, found out by opening it."""
 
 from __future__ import annotations
 
-import errno
 import mmap
 import os
-import sys
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from . import HEADERS_VERSION, counters, events, perf_event_attr, perf_event_open
-from ._files import contents
-from ._native import ffi, lib
+from .. import HEADERS_VERSION, counters, events, perf_event_attr, perf_event_open
+from .._files import contents
+from .._native import ffi, lib
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -19,8 +16,6 @@ if TYPE_CHECKING:
 
 SYSCTL = "/proc/sys/kernel/"
 PAGES = 100
-# What no privilege changes.
-ABSENT = (errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL, errno.ENODEV)
 LEVELS = {
     -1: "everybody may count everything",
     0: "everybody may count whole CPUs, but get no raw tracepoint samples",
@@ -50,23 +45,6 @@ def check(_: Namespace) -> int:
     print(f"\n{'Live count':22}{_live_count()}")
     print(f"{'Verdict':22}{_verdict([*reasons.values()], generic)}")
     return 0
-
-
-def list_events(options: Namespace) -> int:
-    """Print the events that match a glob, in the syntax of ``stat -e``."""
-    glob = options.glob if any(wild in options.glob for wild in "*?[") else f"*{options.glob}*"
-    bold, plain = ("\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
-    found = False
-    for heading, offered in _offers():
-        matching = [(name, note) for name, note in offered if fnmatchcase(name, glob)]
-        if matching:
-            print(f"{chr(10) * found}{bold}{heading}{plain}")
-            found = True
-        for name, note in matching:
-            print(f"  {name:48} {note}".rstrip())
-    if not found:
-        print(f"list: no event of this machine matches {options.glob!r}", file=sys.stderr)
-    return 0 if found else 1
 
 
 def _facts() -> list[tuple[str, str]]:
@@ -139,36 +117,3 @@ def _verdict(privileges: list[str], generic: dict[str, str]) -> str:
     what = "software events (no hardware ones: there is no PMU, as in most virtual machines)" if virtual else "events"
     whom = "your own processes" if privileges[2] else "everybody"
     return f"this machine counts {what} of {whom}{', in user space only' if privileges[1] else ''}"
-
-
-def _offers() -> list[tuple[str, list[tuple[str, str]]]]:
-    generic = {"Software events": events.SOFTWARE, "Hardware events": events.HARDWARE}
-    offers = [
-        (
-            heading,
-            [(row[0], f"also {', '.join(row[1:])}" if row[1:] else "") for row in table.values() if _counts(row[0])],
-        )
-        for heading, table in generic.items()
-    ]
-    offers.append(("Cache events", [(name, "") for name in events.cache_events() if _counts(name)]))
-    for pmu in events.pmus().values():
-        named = [(_with_parameters(pmu, event), pmu.units.get(event, "")) for event in pmu.events]
-        offers.append((f"Events of PMU {pmu.name}", named))
-    try:
-        offers.append(("Tracepoints", [(name, "") for name in events.tracepoints()]))
-    except OSError as error:
-        print(f"list: no tracepoints: {error}", file=sys.stderr)
-    return offers
-
-
-def _counts(name: str) -> bool:
-    fd = lib.perf_event_open(_unprivileged(name), 0, -1, -1, lib.PERF_FLAG_FD_CLOEXEC)
-    if fd >= 0:
-        os.close(fd)
-    return fd >= 0 or ffi.errno not in ABSENT
-
-
-def _with_parameters(pmu: events.Pmu, event: str) -> str:
-    """Write an event whose parameters are the user's with a value for each."""
-    terms = (term.partition("=") for term in pmu.events[event].split(","))
-    return f"{pmu.name}/{','.join([event, *(f'{name}=0' for name, _, value in terms if value == '?')])}/"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._native import lib
+from .._native import lib
 
 if TYPE_CHECKING:
     from typing import Any, TextIO
 
-    from ._stat import Count
+    from .stat import Count
 
 _CLOCKS = [(lib.PERF_TYPE_SOFTWARE, clock) for clock in (lib.PERF_COUNT_SW_TASK_CLOCK, lib.PERF_COUNT_SW_CPU_CLOCK)]
 _CYCLES = (lib.PERF_TYPE_HARDWARE, lib.PERF_COUNT_HW_CPU_CYCLES)

@@ -11,9 +11,10 @@ import time
 from errno import EINVAL, EOPNOTSUPP, ESRCH
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import _report, counters, events, ioctls, perf_event_open
-from ._files import listed
-from ._native import ffi, lib
+from .. import counters, events, ioctls, perf_event_open
+from .._files import listed
+from .._native import ffi, lib
+from . import report
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -275,12 +276,12 @@ class Stat:
     def report(self, counts: list[Count], elapsed: list[float], used: tuple[float, float]) -> None:
         mean = sum(elapsed) / len(elapsed)
         if self.options.json:
-            _report.as_json(self.output, counts, mean, interval=bool(self.options.interval))
+            report.as_json(self.output, counts, mean, interval=bool(self.options.interval))
         elif self.options.interval:
-            _report.as_lines(self.output, counts, mean, mean - self.reported)
+            report.as_lines(self.output, counts, mean, mean - self.reported)
             self.reported = mean
         else:
-            _report.as_table(self.output, counts, self.title(), elapsed, used)
+            report.as_table(self.output, counts, self.title(), elapsed, used)
 
     def title(self) -> str:
         if self.command:
@@ -302,5 +303,5 @@ def _mean(counts: list[Count]) -> Count:
         return counts[0]
     enabled = sum(count.enabled_ns for count in counts) // len(counts)
     running = sum(count.running_ns for count in counts) // len(counts)
-    mean, spread = sum(values) / len(values), _report.standard_error(values)
+    mean, spread = sum(values) / len(values), report.standard_error(values)
     return Count(counts[-1].name, counts[-1].event, mean, "", "", enabled, running, spread)
