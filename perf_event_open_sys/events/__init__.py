@@ -22,31 +22,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
-from ._files import DEVICES, listed
-from ._machine import (
-    NUMBER,
-    SYSFS,
-    Pmu,
-    cpus,
-    is_core,
-    no_pmu,
-    number,
-    pmu_type,
-    pmus,
-    read_pmu,
-    tracefs,
-    tracepoint_id,
-    tracepoints,
-)
-from ._names import nearest
-from ._native import ffi, lib
-from .bindings import perf_event_attr
+from .._files import DEVICES, listed
+from .._names import nearest
+from .._native import ffi, lib
+from ..bindings import perf_event_attr
+from ._sysfs import NUMBER, SYSFS, Pmu, cpus, is_core, no_pmu, number, pmu_type, pmus, read_pmu
+from ._tracefs import tracefs, tracepoint_id, tracepoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any, NoReturn, TypeVar
 
-    from .bindings import perf_event_attr_p
+    from ..bindings import perf_event_attr_p
 
     _Any = TypeVar("_Any")
 
