@@ -13,29 +13,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-    from ._native import CData
-
 _typeof = ffi.typeof
 _CData: Any = ffi.CData
 
 
 def _refuse(parameter: str, expected: str, value: Any) -> NoReturn:
-    given = f"{_typeof(value).cname}{'' if value else ', NULL'}" if _is_pointer(value) else type(value).__name__
+    given = type(value).__name__
+    if isinstance(value, _CData):
+        kind = _typeof(value)
+        given = f"{kind.cname}, NULL" if kind.kind == "pointer" and not value else kind.cname
     raise TypeError(f"{parameter} must be a {expected}, not {given}")
 
 
-def _is_pointer(value: Any) -> bool:
-    return isinstance(value, _CData) and _typeof(value).kind == "pointer"
-
-
-def _pointer(parameter: str, ctype: str) -> Callable[[Any], CData]:
+def _pointer(parameter: str, ctype: str) -> Callable[[Any], Any]:
     """Return a function that gives a pointer to *ctype* back, and raises TypeError for anything else, NULL included.
 
     As in C, an array stands for its first element. A struct stands for its address.
     """
     expected = _typeof(f"{ctype} *")
 
-    def check(value: Any) -> CData:
+    def check(value: Any) -> Any:
         if isinstance(value, _CData):
             kind = _typeof(value)
             if kind is expected and value:
@@ -43,17 +40,17 @@ def _pointer(parameter: str, ctype: str) -> Callable[[Any], CData]:
             if kind is expected.item:
                 return ffi.addressof(value)
             if kind.kind == "array" and kind.item is expected.item and len(value):
-                return value
+                return value + 0
         _refuse(parameter, expected.cname, value)
 
     return check
 
 
-def _array(parameter: str, ctype: str) -> Callable[[Any], CData]:
+def _array(parameter: str, ctype: str) -> Callable[[Any], Any]:
     """Return a function that gives an array of *ctype* back, and raises TypeError for anything else."""
     item = _typeof(ctype)
 
-    def check(value: Any) -> CData:
+    def check(value: Any) -> Any:
         if isinstance(value, _CData):
             kind = _typeof(value)
             if kind.kind == "array" and kind.item is item:

@@ -151,8 +151,12 @@ def _record(record: Any) -> tuple[CData, int]:
     size = header.size
     for keep in gc.get_referents(record):
         if type(keep) is _Keep:
-            size = min(size, len(keep.owner) - int(ffi.cast("char *", record) - ffi.cast("char *", keep.owner)))
+            size = min(size, len(keep.owner) - (_address(record) - _address(keep.owner)))
     return header, size
+
+
+def _address(pointer: CData) -> int:
+    return int(ffi.cast("uintptr_t", pointer))
 
 
 def name(record: CData) -> bytes:
@@ -235,7 +239,7 @@ def parse(buffer: Any, attr: CData | Mapping[int, CData]) -> Samples:
     except CorruptRecord as error:
         error.samples = Samples(samples)[: error.n_samples]
         raise
-    return Samples(samples)[:n]
+    return Samples(_array(_SAMPLES, samples, n * _SAMPLE_SIZE))
 
 
 def sample_id(record: CData, attr: CData | Mapping[int, CData]) -> CData:

@@ -308,12 +308,11 @@ def test_the_other_arguments_are_ints(name):
 
 
 @needs_events
-def test_a_null_pointer_is_the_kernels_efault():
+def test_a_wild_pointer_is_the_kernels_efault():
     """Explaining it does not read the attr that could not be read."""
-    for pointer in (ffi.NULL, ffi.cast("struct perf_event_attr *", 8)):
-        with pytest.raises(OSError, match="perf_event_open") as caught:
-            perf_event_open(pointer)
-        assert caught.value.errno == errno.EFAULT
+    with pytest.raises(OSError, match="perf_event_open") as caught:
+        perf_event_open(ffi.cast("struct perf_event_attr *", 8))
+    assert caught.value.errno == errno.EFAULT
 
 
 def test_a_dead_process_is_esrch(event):

@@ -81,11 +81,11 @@ def test_mmap2_carries_a_build_id_where_misc_says_so():
 
 @pytest.mark.parametrize("kind", [0, b.PERF_RECORD_MAX, 64, 2**32 - 1])
 def test_an_unknown_type_is_data(kind):
-    """A type of the future, or of a tool's own, comes as its header; the body is behind it."""
+    """A type of the future, or of a tool's own, comes as a struct of its own; the body is behind the header."""
     [found, behind] = records.iterate(record(kind, u64(7)) + record(b.PERF_RECORD_SWITCH))
-    assert ffi.typeof(found) is ffi.typeof("struct perf_event_header *")
-    assert (found.type, found.size) == (kind, 16)
-    assert ffi.cast("uint64_t *", found + 1)[0] == 7
+    assert ffi.typeof(found) is ffi.typeof("struct perf_record_unknown *")
+    assert (found.header.type, found.header.size) == (kind, 16)
+    assert bytes(found.data[0:8]) == u64(7)
     assert behind.header.type == b.PERF_RECORD_SWITCH
 
 

@@ -153,6 +153,8 @@ def test_set_tail_gives_room_back(event):
             seen += len(records.parse(twice[at : at + head - tail], perf_event_attr(**FAULTS)))
             ring.set_tail(page, head)
             assert ring.tail(page) == page.data_tail == head
+        ioctls.disable(fd)
+        ring.set_tail(page, ring.head(page))
         assert ring.read(page) == b""
         assert ring.head(page) > page.data_size
         assert seen >= 500

@@ -84,7 +84,7 @@ def compare(path, cwd):
         kind = line.get("name", "")
         seen[kind] = seen.get(kind, 0) + 1
         if header.type >= 64:
-            assert ffi.typeof(one) is ffi.typeof("struct perf_event_header *")
+            assert ffi.typeof(one) is ffi.typeof("struct perf_record_unknown *")
         elif header.type == b.PERF_RECORD_SAMPLE:
             sample = samples.pop(offset)
             check_sample(data, sample, attr if attr is first else attr[sample.id], line)
