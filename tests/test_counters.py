@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.encode import encode_read
-from support.events import DUMMY, PAGE_FAULTS
+from support.events import DUMMY, FAULTS, PAGE_FAULTS
 from support.marks import needs_events
 from support.workloads import fault
 
@@ -127,8 +127,7 @@ def test_read_puts_every_word_of_every_format_in_its_field(read_format):
 
 def test_read_gives_the_records_that_a_full_ring_lost(event, ring):
     """PERF_FORMAT_LOST counts the samples for which the ring had no place."""
-    sampling = PAGE_FAULTS | {"sample_period": 1, "sample_type": b.PERF_SAMPLE_TID, "disabled": 1}
-    fd = with_format(event, b.PERF_FORMAT_LOST, **sampling)
+    fd = with_format(event, b.PERF_FORMAT_LOST, **FAULTS, disabled=1)
     samples = ring(fd, 1)
     ioctls.enable(fd)
     fault(500)

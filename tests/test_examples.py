@@ -1,13 +1,13 @@
 """Each file under examples/ runs as it stands, and prints what it is about."""
 
 import os
-import platform
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support.machine import MACHINE
 from support.marks import breakpoints_error, needs_breakpoints, needs_events
 
 from perf_event_open_sys import events
@@ -31,7 +31,7 @@ def requirements(name, request):
         request.getfixturevalue("tracefs")
     if name == "uprobe" and "uprobe" not in events.pmus():
         pytest.skip("needs a kernel with CONFIG_UPROBE_EVENTS")
-    if name == "bpf" and platform.machine() not in ("x86_64", "aarch64", "riscv64"):
+    if name == "bpf" and MACHINE not in ("x86_64", "aarch64", "riscv64"):
         pytest.skip("needs this machine's number of bpf(2)")
 
 

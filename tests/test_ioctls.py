@@ -9,7 +9,7 @@ import struct
 
 import pytest
 from support.events import PAGE_FAULTS, value
-from support.marks import needs_breakpoints
+from support.marks import needs_breakpoints, needs_root
 from support.workloads import fault
 
 from perf_event_open_sys import bindings as b
@@ -306,6 +306,7 @@ CALLS = {
 }
 
 
+@needs_root
 def test_query_bpf_of_a_software_event_is_refused(event):
     """Only tracepoints and probes have programs to list: EINVAL."""
     with pytest.raises(OSError, match=r"PERF_EVENT_IOC_QUERY_BPF: .* \(only tracepoints, kprobes and") as caught:

@@ -3,7 +3,6 @@
 import ctypes
 import errno
 import os
-import platform
 import signal
 import struct
 import subprocess
@@ -11,7 +10,7 @@ import sys
 
 import pytest
 from support.events import PAGE_FAULTS, value
-from support.machine import CPUS
+from support.machine import CPUS, MACHINE, PAGE_SIZE
 from support.marks import REFUSED, needs_breakpoints, needs_events, needs_root
 from support.processes import as_user
 from support.workloads import fault, let_go, waiting
@@ -96,7 +95,7 @@ def test_remove_on_exec_ends_with_the_old_program(event):
 @needs_sigtrap
 @needs_breakpoints
 @pytest.mark.skipif(
-    platform.machine().startswith(("aarch64", "arm")),
+    MACHINE.startswith(("aarch64", "arm")),
     reason="the signal comes before the write, which then hits again: no step over a breakpoint with sigtrap on ARM",
 )
 def test_sigtrap_is_raised_by_the_thread_itself():
@@ -236,7 +235,7 @@ def test_cgroup_mode_needs_a_directory_and_a_cpu(event, closed_fd, foreign_fd):
 
 
 @needs_events
-@pytest.mark.parametrize("size", [1, b.PERF_ATTR_SIZE_VER0 - 1, 2**16, 2**32 - 1])
+@pytest.mark.parametrize("size", [1, b.PERF_ATTR_SIZE_VER0 - 1, 2 * PAGE_SIZE, 2**32 - 1])
 def test_e2big_leaves_the_kernels_size_in_attr(size):
     """A size below the first version's or above a page is E2BIG, and the kernel writes its own size into attr."""
     attr = perf_event_attr(**DUMMY, size=size)

@@ -1,15 +1,14 @@
 """Reads without the kernel: the arithmetic everywhere, the instructions where a PMU allows them."""
 
-import platform
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.machine import MACHINE
 
 from perf_event_open_sys import bindings as b
 from perf_event_open_sys import counters, ffi, lib, ring
 
-USER_READ = platform.machine() in ("x86_64", "i686", "aarch64", "riscv64")
+USER_READ = MACHINE in ("x86_64", "i686", "aarch64", "riscv64")
 U64 = 2**64 - 1
 FIELDS = {
     "time_enabled": U64,
@@ -72,7 +71,7 @@ def test_a_software_event_has_no_user_space_read(event):
         assert counters.read_user(page) is None
 
 
-@pytest.mark.skipif(not USER_READ, reason=f"no user-space read on {platform.machine()}")
+@pytest.mark.skipif(not USER_READ, reason=f"no user-space read on {MACHINE}")
 def test_an_event_without_a_counter_reads_what_the_page_has():
     """With index 0 no instruction is executed: the offset is the count."""
     page = b.perf_event_mmap_page(cap_user_rdpmc=1, index=0, offset=1234, time_enabled=7, time_running=7)
@@ -82,7 +81,7 @@ def test_an_event_without_a_counter_reads_what_the_page_has():
     assert counters.read_user(page).value == 1234
 
 
-@pytest.mark.skipif(not USER_READ, reason=f"no user-space read on {platform.machine()}")
+@pytest.mark.skipif(not USER_READ, reason=f"no user-space read on {MACHINE}")
 def test_the_cycle_clock_extends_the_time_enabled():
     """An event that waits for its counter has been enabled for longer than its page says, and run no longer."""
     page = b.perf_event_mmap_page(cap_user_rdpmc=1, cap_user_time=1, time_enabled=9, time_running=5, time_mult=1)
@@ -94,7 +93,7 @@ def test_the_cycle_clock_extends_the_time_enabled():
 def test_a_hardware_counter_reads_the_same_with_and_without_the_kernel(event):
     """Between two reads of the file, the user-space read lies between them."""
     # On arm64 config1 bit 1 asks for user access; elsewhere nothing is asked.
-    config1 = 2 if platform.machine() == "aarch64" else 0
+    config1 = 2 if MACHINE == "aarch64" else 0
     fields = {"type": b.PERF_TYPE_HARDWARE, "config": b.PERF_COUNT_HW_CPU_CYCLES, "exclude_kernel": 1}
     try:
         fd = event(**fields, config1=config1)

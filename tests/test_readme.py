@@ -1,13 +1,13 @@
 """The README and the docs: their Python runs as it stands, their commands are those that work."""
 
 import doctest
-import platform
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support.machine import MACHINE
 from support.marks import needs_events
 
 ROOT = Path(__file__).parent.parent
@@ -34,7 +34,7 @@ def test_block_of_the_docs_runs(block, tmp_path):
 @pytest.mark.parametrize("session", blocks_of_docs("pycon"))
 def test_session_of_the_docs_prints_what_it_shows(session, tmp_path):
     """Interactive examples are doctests."""
-    if "PERF_TYPE_BREAKPOINT" in session and platform.machine() != "x86_64":
+    if "PERF_TYPE_BREAKPOINT" in session and MACHINE != "x86_64":
         pytest.skip("shows x86's breakpoints")
     page = tmp_path / "page.txt"
     page.write_text(session)

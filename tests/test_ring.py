@@ -142,11 +142,13 @@ def test_data_is_a_read_only_view_that_keeps_the_mapping(event):
 
 def test_set_tail_gives_room_back(event):
     """A reader of his own looks at data() between tail and head, and moves the tail himself."""
-    fd = event(**FAULTS)
+    fd = event(**FAULTS, disabled=1)
     with ring.map(fd, 1) as page:
         seen = 0
         for _ in range(10):
+            ioctls.enable(fd)
             fault(50)
+            ioctls.disable(fd)
             head, tail = ring.head(page), ring.tail(page)
             twice = bytes(ring.data(page)) * 2
             at = tail % page.data_size

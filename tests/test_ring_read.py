@@ -1,5 +1,6 @@
 """Draining a ring: every position, every buffer, geometry and headers that cannot be."""
 
+import collections
 import ctypes
 import itertools
 import random
@@ -7,7 +8,7 @@ import threading
 
 import pytest
 from support.encode import record
-from support.machine import PAGE_SIZE
+from support.machine import PAGE_SCALE, PAGE_SIZE
 from support.rings import numbered, put, synthetic_ring
 
 from perf_event_open_sys import bindings as b
@@ -46,23 +47,25 @@ def test_a_small_buffer_takes_whole_records_only(room):
     """Records come in order and uncut, over many calls and laps."""
     page, area, _ = synthetic_ring()
     rng = random.Random(room)
-    waiting = numbered(range(2000), [rng.randrange(3, 9) * 8 for _ in range(97)])
+    sizes = [rng.randrange(3, 9) * 8 for _ in range(97)]
+    made = numbered(range(2000 * PAGE_SCALE), sizes)
+    waiting = collections.deque(made)
     buffer, out = bytearray(room), []
     while waiting or page.data_head != page.data_tail:
         while waiting and PAGE_SIZE - (page.data_head - page.data_tail) >= len(waiting[0]):
-            put(page, area, waiting.pop(0))
+            put(page, area, waiting.popleft())
         for _ in range(rng.randrange(1, 9)):
             size = ring.read_into(page, buffer)
             out += [bytes(ffi.buffer(one, one.header.size)) for one in records.iterate(buffer[:size])]
-    assert out == numbered(range(2000), [rng.randrange(3, 9) * 8 for rng in [random.Random(room)] for _ in range(97)])
+    assert out == made
     assert page.data_head > 10 * PAGE_SIZE
 
 
 def test_a_full_ring_is_read_whole():
     """Head and tail may be as far apart as the ring is long."""
     page, area, _ = synthetic_ring(2)
-    page.data_head = page.data_tail = 4000
-    whole = b"".join(numbered(range(128), [64]))
+    page.data_head = page.data_tail = PAGE_SIZE - 96
+    whole = b"".join(numbered(range(2 * PAGE_SIZE // 64), [64]))
     assert len(whole) == page.data_size
     put(page, area, whole)
     assert ring.read(page) == whole
@@ -70,8 +73,8 @@ def test_a_full_ring_is_read_whole():
 
 def test_the_largest_record_is_read():
     """A record has at most 65,528 bytes, header included."""
-    page, area, _ = synthetic_ring(16)
-    page.data_head = page.data_tail = 65000
+    page, area, _ = synthetic_ring(max(1, 65536 // PAGE_SIZE))
+    page.data_head = page.data_tail = page.data_size - 536
     [large] = numbered([1], [65528])
     put(page, area, large)
     with pytest.raises(BufferError, match=r"65528 bytes, and the buffer 65527"):
@@ -211,7 +214,7 @@ def test_noise_in_the_ring_never_hangs_a_reader():
     """Any bytes between tail and head are delivered or refused, in as many calls as there are records."""
     rng = random.Random(5)
     page, area, _ = synthetic_ring()
-    for _ in range(500):
+    for _ in range(max(50, 500 // PAGE_SCALE)):
         area[:] = rng.randbytes(PAGE_SIZE)
         for at in range(0, PAGE_SIZE, 8):
             if rng.random() < 0.7:

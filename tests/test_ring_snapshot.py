@@ -5,7 +5,7 @@ import itertools
 import pytest
 from support.encode import record
 from support.events import FAULTS
-from support.machine import PAGE_SIZE, WORD
+from support.machine import PAGE_SCALE, PAGE_SIZE, WORD
 from support.rings import first, numbered, put_backward, synthetic_ring
 from support.workloads import fault
 
@@ -20,6 +20,7 @@ def test_snapshot_reads_newest_first_at_every_wrap_position(sizes):
     """After each record: those of the last lap, but not the oldest where it is torn."""
     page, area, _ = synthetic_ring()
     written = []
+    sizes = [min(size * PAGE_SCALE, 65528) for size in sizes]
     for n, data in enumerate(numbered(range(700), sizes)):
         put_backward(page, area, data)
         written.insert(0, data)

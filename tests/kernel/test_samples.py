@@ -134,5 +134,7 @@ def test_user_callchains_may_come_later(event):
         buffer = ring.read(page)
     deferred = {one.cookie: list(one.ips[0 : one.nr]) for one in of_type(records.iterate(buffer), "callchain_deferred")}
     chains = [list(records.callchain(buffer, one)) for one in records.parse(buffer, perf_event_attr(**attr))]
+    if not any(b.PERF_CONTEXT_USER_DEFERRED in chain for chain in chains):
+        pytest.skip("this kernel takes defer_callchain and defers nothing")
     cookies = [chain[chain.index(b.PERF_CONTEXT_USER_DEFERRED) + 1] for chain in chains]
     assert all(deferred[cookie] for cookie in cookies)

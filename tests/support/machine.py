@@ -7,6 +7,7 @@ import platform
 from perf_event_open_sys import ffi
 
 PAGE_SIZE = mmap.PAGESIZE
+PAGE_SCALE = PAGE_SIZE // 4096  # rings have this many times the bytes that they have on most machines
 WORD = 8 * ffi.sizeof("long")  # the bits of an address, and of a position in a ring
 CPUS = sorted(os.sched_getaffinity(0))
 

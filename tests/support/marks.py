@@ -1,11 +1,12 @@
 """What a test may need of the machine and the user, each found out once; a skip says what is missing."""
 
+import ctypes
 import errno
 import os
 
 import pytest
 
-from perf_event_open_sys import bindings, ffi, lib, perf_event_attr
+from perf_event_open_sys import bindings, counters, ffi, lib, perf_event_attr
 
 from .machine import MACHINE
 from .processes import become_ordinary, in_child
@@ -31,6 +32,21 @@ REFUSED_TO_USERS = in_child(_plainest_refusal, setup=become_ordinary)
 REFUSED_REASON = f"perf_event_open is refused here: {os.strerror(REFUSED)}"
 
 
+def _breakpoint_hits():
+    """Return how often a breakpoint on a word is hit by one write to it, or None where none is to be had."""
+    cell = ctypes.c_long()
+    where = {"bp_type": bindings.HW_BREAKPOINT_W, "bp_addr": ctypes.addressof(cell), "bp_len": ctypes.sizeof(cell)}
+    attr = perf_event_attr(type=bindings.PERF_TYPE_BREAKPOINT, exclude_kernel=1, exclude_hv=1, **where)
+    fd = lib.perf_event_open(attr, 0, -1, -1, 0)
+    if fd < 0:
+        return None
+    try:
+        cell.value = 1
+        return counters.read(fd)[0].value
+    finally:
+        os.close(fd)
+
+
 def breakpoints_error():
     """What the kernel answers where it has no breakpoints for perf at all (s390x, riscv64, …), or nothing."""
     writes = {"bp_type": bindings.HW_BREAKPOINT_W, "bp_addr": 4096, "bp_len": 4}
@@ -45,6 +61,7 @@ needs_events_of_users = pytest.mark.skipif(
     REFUSED_TO_USERS != 0, reason=f"perf_event_open is refused to ordinary users here: {os.strerror(REFUSED_TO_USERS)}"
 )
 needs_breakpoints = pytest.mark.skipif(
-    breakpoints_error() != "", reason=f"the kernel has no hardware breakpoints for perf here: {breakpoints_error()}"
+    bool(breakpoints_error()) or _breakpoint_hits() == 0,
+    reason=f"no hardware breakpoints for perf here: {breakpoints_error() or 'they open, and are never hit'}",
 )
 needs_seccomp = pytest.mark.skipif(MACHINE not in NUMBERS, reason="needs this machine's syscall number")
