@@ -3,8 +3,8 @@
 #define _GNU_SOURCE
 #include "counters.h"
 #include "records.h"
-#include "samples.h"
 #include "ring.h"
+#include "samples.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -277,7 +277,10 @@ static uint64_t rings(void)
         memset(page, 0, page_size);
         memset(aux, 1, aux_size);
         page->data_offset = below(50) ? page_size : edge();
-        page->data_size = below(50) ? ring_size : edge() & (ring_size - 1);
+        page->data_size = below(50) ? ring_size : edge();
+        /* The sizes that the caller gives are never beyond what is mapped; the page may say anything. */
+        const uint64_t data_size = below(50) ? ring_size : edge() & (ring_size - 1);
+        const uint64_t aux_given = below(20) ? aux_size : edge() & (aux_size - 1);
         for (size_t at = 0, size; at < ring_size; at += size ? size : 8) {
             size = random_records(data + at, ring_size - at);
             if (size == 0)
@@ -285,7 +288,7 @@ static uint64_t rings(void)
         }
         page->data_tail = below(2) ? 8 * below(4 * ring_size) : UINT64_MAX - 7 - 8 * below(ring_size);
         page->data_head = page->data_tail + (below(8) ? 8 * below(ring_size / 8 + 1) : 8 * below(ring_size / 2));
-        page->aux_size = below(20) ? aux_size : edge() & (aux_size - 1);
+        sum += ring_data_size(page);
         page->aux_tail = edge();
         page->aux_head = page->aux_tail + below(below(8) ? aux_size + 1 : 3 * aux_size);
         for (int call = 0; call < MANY; call++) {
@@ -300,7 +303,7 @@ static uint64_t rings(void)
                 sum += (unsigned char)buffer[i];
             CHECK(got != 0 || head == tail);
             CHECK(ring_next_size(page, data_size) <= (long)ring_size);
-            got = ring_read_aux(page, aux, page->aux_size, buffer, size);
+            got = ring_read_aux(page, aux, aux_given, buffer, size);
             CHECK(got <= (long)size);
             if (below(2))
                 page->data_head = 0 - 8 * below(4 * ring_size);

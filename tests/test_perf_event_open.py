@@ -286,7 +286,7 @@ def test_a_size_of_zero_is_the_first_versions():
     os.close(perf_event_open(attr))
 
 
-POINTERS = [None, 0, 4096, b"attr", "attr", {}, perf_event_header(), ffi.new("int *")]
+POINTERS = [None, ffi.NULL, 0, 4096, b"attr", "attr", {}, perf_event_header(), ffi.new("int *")]
 
 
 @pytest.mark.parametrize("attr", POINTERS, ids=lambda attr: str(attr).split(" owning")[0])

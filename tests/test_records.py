@@ -92,8 +92,9 @@ def test_an_unknown_type_is_data(kind):
 def test_a_record_keeps_its_buffer_alive():
     """The pointers are all that is left, and what they point at is still there."""
     kept = list(records.iterate(bytearray(record(b.PERF_RECORD_LOST, u64(1, 2)) * 5000)))
-    assert bytearray(len(kept) * 24)  # would take the place of a freed one
+    others = [bytearray(5000 * 24) for _ in range(60)]  # in the place of a freed one
     assert {(one.id, one.lost) for one in kept} == {(1, 2)}
+    del others
     buffer = bytearray(record(b.PERF_RECORD_LOST, u64(1, 2)))
     [one] = records.iterate(buffer)
     with pytest.raises(BufferError):

@@ -142,8 +142,8 @@ def test_two_events_that_share_their_rings(tmp_path):
 
 
 @needs_root
-def test_a_tracepoint(tmp_path, tracefs):
+@pytest.mark.usefixtures("tracefs")
+def test_a_tracepoint(tmp_path):
     """Samples with raw data, padded by the kernel."""
-    assert tracefs
     perf("record", "-B", "-o", "data", "-e", "sched:sched_switch", "-a", "--", "ls", "/", cwd=tmp_path)
     assert compare(tmp_path / "data", tmp_path)["SAMPLE"] > 1
