@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -11,5 +9,7 @@ if TYPE_CHECKING:
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return ``; did you mean …?`` with the names that are like a wrong one, or nothing."""
+    from difflib import get_close_matches  # a millisecond, for a wrong name only
+
     close = get_close_matches(name, names, 3, 0.5)
     return f"; did you mean {' or '.join(close)}?" if close else ""

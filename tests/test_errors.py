@@ -211,7 +211,7 @@ def test_cpu_and_cgroup_rules_are_named():
 def test_an_offline_cpu_is_enodev():
     """A CPU that is there and switched off is told from one that does not exist."""
     with open("/sys/devices/system/cpu/present") as present, open("/sys/devices/system/cpu/online") as online:
-        offline = set(events.cpus(present.read().strip())) - set(events.cpus(online.read().strip()))
+        offline = set(events.parse_cpu_list(present.read().strip())) - set(events.parse_cpu_list(online.read().strip()))
     if not offline:
         pytest.skip("needs a CPU that is switched off: echo 0 > /sys/devices/system/cpu/cpu1/online")
     error = refusal(pid=-1, cpu=min(offline))

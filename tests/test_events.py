@@ -17,6 +17,7 @@ from support.seccomp import deny
 
 from perf_event_open_sys import bindings as b
 from perf_event_open_sys import events, ffi
+from perf_event_open_sys.events import _names as names
 
 MACHINE = "bus/event_source/devices"
 needs_perf = pytest.mark.skipif(not shutil.which("perf"), reason="needs perf, the oracle")
@@ -66,12 +67,12 @@ def same(text, perfs):
 
 def strings():
     """The strings whose attrs are compared one by one."""
-    caches = itertools.product(events.CACHES, events.OPERATIONS, events.RESULTS)
+    caches = itertools.product(names.CACHES, names.OPERATIONS, names.RESULTS)
     for cache, operation, result in caches:
         yield f"{cache[0]}-{operation[-1]}-{result[-1]}"
     yield from events.cache_events()
-    for rows, ending in ((events.CACHES, "{}"), (events.OPERATIONS, "node-{}"), (events.RESULTS, "LLC-load-{}")):
-        yield from (ending.format(name) for row in rows for name in row if (rows, name) != (events.CACHES, "branches"))
+    for rows, ending in ((names.CACHES, "{}"), (names.OPERATIONS, "node-{}"), (names.RESULTS, "LLC-load-{}")):
+        yield from (ending.format(name) for row in rows for name in row if (rows, name) != (names.CACHES, "branches"))
     yield from ("L1-dcache-misses-load", "L1-dcache-misses", "dTLB-store-misses:u", "L1-dcache-loads/name=a/k")
     for letters in (
         *"ukhGHIDeSWP",
@@ -328,7 +329,7 @@ def test_pmus_are_what_sysfs_says(intel):
     [
         ("cpu_core/evnt=1/", "PMU cpu_core has no term 'evnt'; did you mean event", 9),
         ("cpu_core/event=1,umask=0x100/", "umask has 8 bits: it goes up to 0xff", 17),
-        ("cpu_core/event=x/", "event takes a number, not 'x'", 9),
+        ("cpu_core/event=x/", "event takes a number of up to 64 bits, not 'x'", 9),
         ("cpu_corn/event=1/", "this machine has no PMU 'cpu_corn'; did you mean cpu_core", 0),
         ("hv_24x7/PM_X/", "PM_X leaves core to you: hv_24x7/PM_X,core=.../", 8),
         ("cpu_core/event=1", "this '/' has no closing one", 8),
@@ -351,10 +352,18 @@ def test_a_wrong_event_is_a_value_error_with_a_caret(intel, text, message, caret
     assert str(caught.value).splitlines()[1:] == [f"  {text}", f"  {' ' * caret}^"]
 
 
-@pytest.mark.parametrize("text", ["mem:0x10000000000000000", "4294967296:0", "cs/config=0x1ffffffffffffffff/"])
-def test_a_number_too_large_is_a_value_error_with_its_field(text):
+@pytest.mark.parametrize(
+    ("text", "message", "caret"),
+    [
+        ("mem:0x10000000000000000", "a number of up to 64 bits belongs here", 4),
+        ("cs/config=0x1ffffffffffffffff/", "config takes a number of up to 64 bits", 3),
+        ("4294967296:0", "perf_event_attr.type: ", 0),
+        ("cs/inherit=2/", "perf_event_attr.inherit: ", 0),
+    ],
+)
+def test_a_number_too_large_is_a_value_error_with_its_place(text, message, caret):
     """What does not fit its field is the text's fault; an override that does not is an OverflowError."""
-    with pytest.raises(ValueError, match=r"perf_event_attr\.\w+: .*\n.*\n  \^$"):
+    with pytest.raises(ValueError, match=rf"^{re.escape(message)}.*\n.*\n  {' ' * caret}\^$"):
         events.attr(text)
     with pytest.raises(OverflowError, match=r"perf_event_attr\.disabled"):
         events.attr("cs", disabled=2)
@@ -524,11 +533,30 @@ def test_tracefs_is_found_in_the_mount_table(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("0-3,8", (0, 1, 2, 3, 8)), ("0", (0,)), ("", ()), ("a", ()), ("1-", ())]
+    ("text", "expected"),
+    [
+        *(("0-3,8", (0, 1, 2, 3, 8)), ("0", (0,)), ("", ()), (" \n", ()), ("0-1\n", (0, 1)), ("8,2-3,3", (2, 3, 8))),
+        ("0-65535", tuple(range(65536))),
+    ],
 )
 def test_lists_of_cpus_are_read(text, expected):
-    """The kernel's notation, and nothing of nonsense."""
-    assert events.cpus(text) == expected
+    """The kernel's notation, with its newline or without, in rising order."""
+    assert events.parse_cpu_list(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["a", "1-", "-1", "3-1", "0,,1", "0-1,", "0-3:1/2", "٣", "1_0", "65536", "9" * 5000, "0x1"]
+)
+def test_nonsense_is_no_list_of_cpus(text):
+    """What is not a number, nor a range of numbers that rise, is a ValueError."""
+    with pytest.raises(ValueError, match="no list of CPUs"):
+        events.parse_cpu_list(text)
+
+
+def test_a_list_of_too_many_cpus_is_refused_before_it_takes_memory():
+    """Ranges that repeat each other do not add up to billions of CPUs."""
+    with pytest.raises(ValueError, match="no list of CPUs"):
+        events.parse_cpu_list(",".join(["0-65535"] * 100_000))
 
 
 def test_probes_take_their_strings_and_keep_them(tmp_path):

@@ -217,7 +217,7 @@ class Stat:
     def open(self, pid: int) -> None:
         if self.options.all_cpus:
             with open("/sys/devices/system/cpu/online") as online:
-                targets = [(-1, cpu) for cpu in events.cpus(online.read().strip())]
+                targets = [(-1, cpu) for cpu in events.parse_cpu_list(online.read().strip())]
             # One file for each event on each CPU; the command is forked already, with the limit it was given.
             resource.setrlimit(resource.RLIMIT_NOFILE, (self.limit[1], self.limit[1]))
         elif self.options.pids:

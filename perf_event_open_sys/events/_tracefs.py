@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import os
-import re
 from errno import EACCES, ENOENT
 
 from .. import errors
-from .._files import contents, listed
+from .._files import contents, is_file_name, listed, parse_number, read_file
 from .._names import nearest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 def tracefs(*, mounts: str = "/proc/self/mounts") -> str:
-    """Return where tracefs is mounted, by the mount table; debugfs has it as ``tracing``.
+    """Return where tracefs is mounted, by the mount table; a debugfs has it in its directory ``tracing``.
 
     Raises:
-        FileNotFoundError: it is not mounted; the message says how to.
+        FileNotFoundError: it is not mounted; the message says how to mount it.
     """
-    places = []
-    for line in contents(mounts).splitlines():
-        where, kind = [*line.split(), "", "", ""][1:3]
-        where = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), where)
-        if kind in ("tracefs", "debugfs"):
-            places.append((kind == "debugfs", where if kind == "tracefs" else os.path.join(where, "tracing")))
-    for debugfs, place in sorted(places):
-        if not debugfs or os.path.isdir(place):
-            return place
-    return errors.failed(ENOENT, "tracefs", "it is not mounted: as root, mount -t tracefs nodev /sys/kernel/tracing")
+    in_debugfs = ""
+    for line in os.fsdecode(read_file(mounts)).split("\n"):
+        where, kind = [*line.split(" "), "", "", ""][1:3]
+        for octal in ("\\040", "\\011", "\\012", "\\043", "\\134"):  # space, tab, newline, #; last the backslash
+            where = where.replace(octal, chr(int(octal[1:], 8)))
+        if kind == "tracefs":
+            return where
+        tracing = os.path.join(where, "tracing")
+        if kind == "debugfs" and not in_debugfs and os.path.isdir(tracing):
+            in_debugfs = tracing
+    return in_debugfs or errors.failed(
+        ENOENT, "tracefs", "it is not mounted: as root, mount -t tracefs nodev /sys/kernel/tracing"
+    )
 
 
 def tracepoint_id(system: str, name: str, *, tracefs: str | None = None) -> int:
@@ -36,30 +42,43 @@ def tracepoint_id(system: str, name: str, *, tracefs: str | None = None) -> int:
         ValueError: no such tracepoint; the nearest names are given.
         FileNotFoundError, PermissionError: tracefs is not mounted, or closed to this user.
     """
-    root = os.path.join(_tracefs(tracefs), "events")
-    identity = contents(os.path.join(root, system, name, "id"))
-    if identity.isdecimal():
-        return int(identity)
-    systems = _open_directory(root)
+    root = events_directory(tracefs)
+    identity = parse_number(read_tracepoint_file(root, system, name, "id"))
+    if identity is None:
+        no_tracepoint(root, system, name)
+    return identity
+
+
+def tracepoints(*, tracefs: str | None = None) -> list[str]:
+    """Return the kernel's tracepoints, each ``system:name``, in order; errors as for :func:`tracepoint_id`."""
+    root = events_directory(tracefs)
+    names = [(system, name) for system in _systems(root) for name in listed(os.path.join(root, system))]
+    return [f"{system}:{name}" for system, name in names if os.path.exists(os.path.join(root, system, name, "id"))]
+
+
+def events_directory(root: str | None) -> str:
+    """Return the directory of the tracepoints of a tracefs."""
+    return os.path.join(tracefs() if root is None else root, "events")
+
+
+def read_tracepoint_file(root: str, system: str, name: str, file: str) -> str:
+    """Return the text of a file of one tracepoint; nothing where there is none of these names below *root*."""
+    if not (is_file_name(system) and is_file_name(name)):
+        return ""
+    return contents(os.path.join(root, system, name, file))
+
+
+def no_tracepoint(root: str, system: str, name: str) -> NoReturn:
+    """Raise the error for a tracepoint that *root* does not have, or that this user may not see."""
+    systems = _systems(root)
     if system in systems:
         raise ValueError(f"no tracepoint {system}:{name}{nearest(name, listed(os.path.join(root, system)))}")
     raise ValueError(f"no tracepoint {system}:{name}, nor any of {system}{nearest(system, systems)}")
 
 
-def tracepoints(*, tracefs: str | None = None) -> list[str]:
-    """Return the kernel's tracepoints, each ``system:name``, in order; errors as for :func:`tracepoint_id`."""
-    root = os.path.join(_tracefs(tracefs), "events")
-    names = [(system, name) for system in _open_directory(root) for name in listed(os.path.join(root, system))]
-    return [f"{system}:{name}" for system, name in names if os.path.exists(os.path.join(root, system, name, "id"))]
-
-
-def _tracefs(root: str | None) -> str:
-    return tracefs() if root is None else root
-
-
-def _open_directory(path: str) -> list[str]:
+def _systems(root: str) -> list[str]:
     try:
-        return sorted(os.listdir(path))
+        return sorted(os.listdir(root))
     except OSError as error:
         hint = "tracefs is readable by root only, unless it is mounted with mode= or gid="
-        errors.failed(error.errno or ENOENT, path, hint if error.errno == EACCES else "no tracefs is there")
+        errors.failed(error.errno or ENOENT, root, hint if error.errno == EACCES else "no tracefs is there")

@@ -1,0 +1,63 @@
+"""An attr from fields of which some are strings."""
+
+from __future__ import annotations
+
+import os
+
+from .._native import ffi
+from ..bindings import perf_event_attr
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..bindings import perf_event_attr_p
+
+_POINTER = ffi.typeof("struct perf_event_attr *")
+_STRINGS = ("uprobe_path", "kprobe_func")  # the fields that are the address of a string
+
+
+def c_string(value: str | bytes | os.PathLike[str]) -> bytes:
+    """Return the bytes of a path or a function's name, without the NUL that ends it in C.
+
+    Raises:
+        ValueError: they would end at a NUL of their own, or have a character that no file's name can have.
+    """
+    try:
+        text = os.fsencode(value)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{value!r} cannot be encoded: {error.reason}") from None
+    if b"\0" in text:
+        raise ValueError(f"{value!r} has a NUL byte in it, where C would end it")
+    return text
+
+
+def new_attr(fields: dict[str, Any]) -> perf_event_attr_p:
+    """Return a new attr of *fields*, in which ``uprobe_path`` and ``kprobe_func`` may be strings.
+
+    The strings lie in the struct's own memory, behind it: they live as long as the attr, and as ``attr[0]``.
+
+    Raises:
+        ValueError: a string that :func:`c_string` refuses; TypeError, OverflowError: as ``perf_event_attr``.
+    """
+    strings = {}
+    for name in _STRINGS:
+        if isinstance(fields.get(name), (str, bytes, os.PathLike)):
+            try:
+                strings[name] = c_string(fields[name])
+            except ValueError as error:
+                raise ValueError(f"perf_event_attr.{name}: {error}") from None
+    plain = perf_event_attr(**fields | dict.fromkeys(strings, 0))
+    if not strings:
+        return plain
+    end = ffi.sizeof(_POINTER.item)
+    block = ffi.new("char[]", end + sum(len(string) + 1 for string in strings.values()))
+    # A struct of an allocator keeps the memory that the allocator returned.
+    attr: Any = ffi.new_allocator(alloc=lambda _size: block)(_POINTER)
+    attr[0] = plain[0]
+    for name, string in strings.items():
+        ffi.memmove(block + end, string, len(string))
+        setattr(attr, name, int(ffi.cast("uintptr_t", block + end)))
+        end += len(string) + 1
+    owned: perf_event_attr_p = attr
+    return owned
