@@ -294,8 +294,6 @@ static uint64_t rings(void)
         for (int call = 0; call < MANY; call++) {
             const size_t size = (size_t)(below(4) ? below(300) : below(2 * ring_size));
             const uint64_t head = page->data_head, tail = page->data_tail;
-            /* What was mapped; or what the page says, whatever that is. */
-            const uint64_t data_size = below(2) ? ring_size : below(4) ? ring_data_size(page) : page->data_size;
             char *buffer = block(size);
             long got = ring_read(page, data_size, buffer, size);
             CHECK(got <= (long)size && page->data_tail == tail + (got > 0 ? (uint64_t)got : 0));
