@@ -8,6 +8,8 @@ from setuptools.command.build_py import build_py
 
 LIMITED_API = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
+PRIVATE_HEADERS = {Path("cdefs", name) for name in ("internal.h", "decode.h", "match.h")}
+
 
 class BuildWithHeaders(build_py):
     """Copy ``cdefs/**/*.h`` to ``perf_event_open_sys/include``; an editable install uses them where they are."""
@@ -15,7 +17,9 @@ class BuildWithHeaders(build_py):
     def run(self) -> None:
         super().run()
         if not self.editable_mode:
-            for header in set(Path("cdefs").glob("**/*.h")) - {Path("cdefs", "internal.h")}:
+            for header in set(Path("cdefs").glob("**/*.h")) - {
+                Path("cdefs", name) for name in ("internal.h", "decode.h", "match.h")
+            }:
                 target = Path(self.build_lib, "perf_event_open_sys", "include", header.relative_to("cdefs"))
                 self.mkpath(str(target.parent))
                 self.copy_file(str(header), str(target))

@@ -173,7 +173,7 @@ static int is_at_rest(const struct perf_event_mmap_page *page, uint64_t head)
     return 1;
 }
 
-long ring_read(struct perf_event_mmap_page *page, uint64_t data_size, void *buffer, size_t size)
+long ring_read_sized(struct perf_event_mmap_page *page, uint64_t data_size, void *buffer, size_t size)
 {
     struct span s;
     size_t next, done;
@@ -190,7 +190,12 @@ long ring_read(struct perf_event_mmap_page *page, uint64_t data_size, void *buff
     return (long)done;
 }
 
-long ring_next_size(const struct perf_event_mmap_page *page, uint64_t data_size)
+long ring_read(struct perf_event_mmap_page *page, void *buffer, size_t size)
+{
+    return ring_read_sized(page, ring_data_size(page), buffer, size);
+}
+
+long ring_next_size_sized(const struct perf_event_mmap_page *page, uint64_t data_size)
 {
     struct span s;
     size_t size;
@@ -203,7 +208,123 @@ long ring_next_size(const struct perf_event_mmap_page *page, uint64_t data_size)
     return size ? (long)size : fail(EBADMSG);
 }
 
-long ring_snapshot(const struct perf_event_mmap_page *page, uint64_t data_size, void *buffer, size_t size)
+long ring_next_size(const struct perf_event_mmap_page *page)
+{
+    return ring_next_size_sized(page, ring_data_size(page));
+}
+
+/* Grant whole rings: each that has no more than an equal share of the room, which enlarges the shares of the others, and
+ * so on. Returns how many rings must be cut, `*left` being the room for them. */
+static size_t grant_whole(struct ring_share *shares, size_t n, size_t *left)
+{
+    size_t waiting = 0, before;
+
+    for (size_t i = 0; i < n; i++)
+        waiting += shares[i].available != 0;
+    do {
+        before = waiting;
+        for (size_t i = 0; i < n; i++) {
+            struct ring_share *s = shares + i;
+            if (s->taken == s->available || s->available > *left / waiting)
+                continue;
+            s->taken = s->available;
+            *left -= (size_t)s->available;
+            waiting--;
+        }
+    } while (waiting && waiting < before);
+    return waiting;
+}
+
+/* Of the ring that has most left, take as many more records as fit; 0 if no ring has a record that fits. */
+static int grant_rest(struct perf_event_mmap_page *const *pages, const uint64_t *data_sizes, struct ring_share *shares,
+                      size_t n, size_t *left)
+{
+    struct ring_share *most = NULL;
+    struct span span = {NULL, 0, 0, 0};
+    size_t next, more;
+
+    for (size_t i = 0; i < n; i++) {
+        struct ring_share *s = shares + i;
+        if (s->is_done || s->available == s->taken || (most && s->available - s->taken <= most->available - most->taken))
+            continue;
+        most = s;
+        span = (struct span){(const char *)pages[i] + page_size(), data_sizes[i] - 1, s->start + s->taken,
+                             s->available - s->taken};
+    }
+    if (!most)
+        return 0;
+    more = whole_records(&span, *left, &next);
+    most->taken += more;
+    most->is_done = 1; /* what comes next in it is larger than what is left */
+    *left -= more;
+    return 1;
+}
+
+/* Decide how many of the waiting bytes of each ring go into `size` bytes. 0, or -1 as ring_drain. */
+static int share_out(struct perf_event_mmap_page *const *pages, const uint64_t *data_sizes, struct ring_share *shares,
+                     size_t n, size_t size, size_t *needed)
+{
+    size_t left = size, smallest = SIZE_MAX, next;
+    const size_t cut = grant_whole(shares, n, &left), share = cut ? left / cut : 0;
+    int taken = left != size;
+
+    for (size_t i = 0; cut && i < n; i++) {
+        struct ring_share *s = shares + i;
+        const struct span span = {(const char *)pages[i] + page_size(), data_sizes[i] - 1, s->start, s->available};
+        if (s->taken == s->available)
+            continue;
+        s->taken = whole_records(&span, share, &next);
+        left -= (size_t)s->taken;
+        taken |= s->taken != 0;
+        if (s->taken == 0 && next == 0) {
+            *needed = i;
+            return fail(EBADMSG);
+        }
+        if (next < smallest)
+            smallest = next;
+    }
+    if (!cut)
+        return 0;
+    if (!taken && smallest > left) {
+        *needed = smallest;
+        return fail(ENOBUFS);
+    }
+    while (grant_rest(pages, data_sizes, shares, n, &left))
+        continue;
+    return 0;
+}
+
+long ring_drain(struct perf_event_mmap_page *const *pages, const uint64_t *data_sizes, size_t n, void *buffer, size_t size,
+                struct ring_share *shares, size_t *needed)
+{
+    uint64_t waiting = 0;
+    char *to = buffer;
+
+    for (size_t i = 0; i < n; i++) {
+        struct span span;
+        if (find_unread(pages[i], data_sizes[i], &span) < 0) {
+            *needed = i;
+            return -1;
+        }
+        shares[i] = (struct ring_share){span.start, span.available, 0, 0};
+        waiting += span.available;
+    }
+    if (waiting > size && share_out(pages, data_sizes, shares, n, size, needed) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t taken = waiting > size ? shares[i].taken : shares[i].available;
+        const struct span span = {(const char *)pages[i] + page_size(), data_sizes[i] - 1, shares[i].start, taken};
+        if (taken == 0)
+            continue;
+        shares[i].taken = taken;
+        copy_out(&span, to, (size_t)taken);
+        to += taken;
+        ring_set_tail(pages[i], span.start + taken);
+    }
+    return (long)(to - (char *)buffer);
+}
+
+long ring_snapshot_sized(const struct perf_event_mmap_page *page, uint64_t data_size, void *buffer, size_t size)
 {
     struct span s, copy = {buffer, ~UINT64_C(0), 0, 0};
     uint64_t written;
@@ -238,7 +359,13 @@ long ring_snapshot(const struct perf_event_mmap_page *page, uint64_t data_size, 
     return (long)intact;
 }
 
-long ring_read_aux(struct perf_event_mmap_page *page, const void *aux, uint64_t aux_size, void *buffer, size_t size)
+long ring_snapshot(const struct perf_event_mmap_page *page, void *buffer, size_t size)
+{
+    return ring_snapshot_sized(page, ring_data_size(page), buffer, size);
+}
+
+long ring_read_aux_sized(struct perf_event_mmap_page *page, const void *aux, uint64_t aux_size, void *buffer,
+                         size_t size)
 {
     /* As data_head and data_tail: perf_aux_output_end, perf_aux_output_begin. The tail is stored whole, never masked. */
     const uint64_t head = load_acquire(&page->aux_head), tail = page->aux_tail;
@@ -251,4 +378,9 @@ long ring_read_aux(struct perf_event_mmap_page *page, const void *aux, uint64_t 
     copy_out(&s, buffer, size);
     store_release(&page->aux_tail, tail + size);
     return (long)size;
+}
+
+long ring_read_aux(struct perf_event_mmap_page *page, const void *aux, void *buffer, size_t size)
+{
+    return ring_read_aux_sized(page, aux, *(const volatile uint64_t *)&page->aux_size, buffer, size);
 }

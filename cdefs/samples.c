@@ -1,382 +1,10 @@
 #define _GNU_SOURCE
 #include "samples.h"
 
-#include "counters.h"
-#include "internal.h"
-#include "records.h"
+#include "match.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
-
-/* What is left of a record. A read beyond its end sets `bad` and gives 0, so that bounds are checked in one place. */
-struct cursor {
-    const char *base;
-    size_t at;
-    size_t end;
-    int bad;
-};
-
-/* The fields of an attr that tell how its samples are laid out. They are read once, so that an attr that somebody
- * changes during the decoding cannot make it read beyond what was checked. */
-struct layout {
-    uint64_t sample_type;
-    uint64_t read_format;
-    uint64_t branch_sample_type;
-    uint32_t user_regs, intr_regs; /* how many registers */
-    size_t fixed;                  /* the size of the fields before READ */
-};
-
-#define BEFORE_ID (PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_ADDR)
-#define AFTER_ID (PERF_SAMPLE_STREAM_ID | PERF_SAMPLE_CPU)
-#define ANY_ID (PERF_SAMPLE_ID | PERF_SAMPLE_IDENTIFIER)
-#define BEFORE_READ (BEFORE_ID | AFTER_ID | ANY_ID | PERF_SAMPLE_PERIOD)
-#define TRAILER (PERF_SAMPLE_TID | PERF_SAMPLE_TIME | AFTER_ID | ANY_ID)
-
-/* How many of the fields `of` a sample_type has; each of these is one word. */
-static size_t count_words(uint64_t sample_type, uint64_t of)
-{
-    return (size_t)__builtin_popcountll(sample_type & of);
-}
-
-static struct layout layout_of(const struct perf_event_attr *attr)
-{
-    const uint64_t type = *(const volatile uint64_t *)&attr->sample_type;
-    return (struct layout){
-        type,
-        attr->read_format,
-        attr->branch_sample_type,
-        (uint32_t)__builtin_popcountll(attr->sample_regs_user),
-        (uint32_t)__builtin_popcountll(attr->sample_regs_intr),
-        8 * count_words(type, BEFORE_READ),
-    };
-}
-
-INLINE size_t left(const struct cursor *c)
-{
-    return c->end - c->at;
-}
-
-INLINE uint64_t take(struct cursor *c)
-{
-    const char *at = c->base + c->at;
-
-    if (left(c) < sizeof(uint64_t)) {
-        c->bad = 1;
-        return 0;
-    }
-    c->at += sizeof(uint64_t);
-    return next_word(&at);
-}
-
-/* Pass over `count` elements; return where the first is. Offsets fit 32 bits: records_parse takes no larger buffer. */
-INLINE uint32_t skip(struct cursor *c, uint64_t count, size_t element)
-{
-    const size_t at = c->at;
-
-    if (count > left(c) / element) {
-        c->bad = 1;
-        return 0;
-    }
-    c->at += (size_t)count * element;
-    return (uint32_t)at;
-}
-
-static void take_read(struct cursor *c, const struct layout *layout, struct perf_sample *out)
-{
-    const uint64_t format = layout->read_format;
-    const size_t member = counters_size(format, 1) - counters_size(format, 0);
-    uint64_t nr = 1;
-
-    out->read_format = (uint32_t)format;
-    out->read_offset = (uint32_t)c->at;
-    if (format & PERF_FORMAT_GROUP)
-        nr = take(c);
-    skip(c, counters_size(format & ~(uint64_t)PERF_FORMAT_GROUP, 0), 1);
-    skip(c, nr, member);
-    out->read_count = (uint32_t)nr;
-}
-
-static void take_raw(struct cursor *c, struct perf_sample *out)
-{
-    uint32_t size;
-
-    if (left(c) < sizeof size) {
-        c->bad = 1;
-        return;
-    }
-    memcpy(&size, c->base + c->at, sizeof size);
-    c->at += sizeof size;
-    out->raw_count = size;
-    out->raw_offset = skip(c, size, 1);
-    /* The kernel pads so that length and data fill whole words (perf_prepare_sample). */
-    skip(c, (8 - (sizeof size + size) % 8) % 8, 1);
-}
-
-static void take_branches(struct cursor *c, const struct layout *layout, int hw_idx, struct perf_sample *out)
-{
-    const uint64_t nr = take(c);
-
-    if (hw_idx && layout->branch_sample_type & PERF_SAMPLE_BRANCH_HW_INDEX)
-        out->branch_hw_idx = take(c);
-    out->branch_offset = skip(c, nr, sizeof(struct perf_branch_entry));
-    out->branch_count = (uint32_t)nr;
-    if (layout->branch_sample_type & PERF_SAMPLE_BRANCH_COUNTERS)
-        out->branch_counters_offset = skip(c, nr, sizeof(uint64_t));
-}
-
-static uint16_t take_regs(struct cursor *c, uint32_t registers, uint32_t *count, uint32_t *offset)
-{
-    const uint64_t abi = take(c);
-
-    if (abi == PERF_SAMPLE_REGS_ABI_NONE)
-        return 0;
-    if (abi > UINT16_MAX)
-        c->bad = 1;
-    *count = registers;
-    *offset = skip(c, registers, sizeof(uint64_t));
-    return (uint16_t)abi;
-}
-
-static void take_stack(struct cursor *c, struct perf_sample *out)
-{
-    const uint64_t size = take(c);
-    uint64_t filled;
-
-    if (size == 0)
-        return;
-    out->user_stack_offset = skip(c, size, 1);
-    filled = take(c);
-    if (filled > size)
-        c->bad = 1;
-    out->user_stack_count = (uint32_t)filled;
-}
-
-/* The fields from RAW on, which few events ask for. */
-static void take_rest(struct cursor *c, const struct layout *layout, int hw_idx, struct perf_sample *out)
-{
-    const uint64_t type = layout->sample_type;
-
-    if (type & PERF_SAMPLE_RAW)
-        take_raw(c, out);
-    if (type & PERF_SAMPLE_BRANCH_STACK)
-        take_branches(c, layout, hw_idx, out);
-    if (type & PERF_SAMPLE_REGS_USER)
-        out->user_regs_abi = take_regs(c, layout->user_regs, &out->user_regs_count, &out->user_regs_offset);
-    if (type & PERF_SAMPLE_STACK_USER)
-        take_stack(c, out);
-    if (type & PERF_SAMPLE_WEIGHT_TYPE)
-        out->weight = take(c);
-    if (type & PERF_SAMPLE_DATA_SRC)
-        out->data_src = take(c);
-    if (type & PERF_SAMPLE_TRANSACTION)
-        out->transaction = take(c);
-    if (type & PERF_SAMPLE_REGS_INTR)
-        out->intr_regs_abi = take_regs(c, layout->intr_regs, &out->intr_regs_count, &out->intr_regs_offset);
-    if (type & PERF_SAMPLE_PHYS_ADDR)
-        out->phys_addr = take(c);
-    if (type & PERF_SAMPLE_CGROUP)
-        out->cgroup = take(c);
-    if (type & PERF_SAMPLE_DATA_PAGE_SIZE)
-        out->data_page_size = take(c);
-    if (type & PERF_SAMPLE_CODE_PAGE_SIZE)
-        out->code_page_size = take(c);
-    if (type & PERF_SAMPLE_AUX) {
-        const uint64_t size = take(c);
-        out->aux_offset = skip(c, size, 1);
-        out->aux_count = (uint32_t)size;
-        skip(c, (8 - size % 8) % 8, 1);
-    }
-}
-
-/* Read two 32-bit values, the first at the lower address. The caller has checked that they are there. */
-INLINE void next_pair(const char **at, uint32_t *first, uint32_t *second)
-{
-    memcpy(first, *at, sizeof *first);
-    memcpy(second, *at + sizeof *first, sizeof *second);
-    *at += 2 * sizeof *first;
-}
-
-/* Decode buffer[begin .. end) in the order of the kernel's perf_output_sample. Returns 0 if that does not use the record
- * up exactly. `hw_idx` is 0 where the record lacks that word although branch_sample_type asks for it. */
-INLINE int take_sample(const char *buffer, size_t begin, size_t end, const struct layout *layout, int hw_idx,
-                       struct perf_sample *out)
-{
-    const uint64_t type = layout->sample_type;
-    const char *at = buffer + begin;
-    size_t next = begin + layout->fixed;
-    uint32_t reserved;
-
-    if (end - begin < layout->fixed)
-        return 0;
-    if (type & PERF_SAMPLE_IDENTIFIER)
-        out->id = next_word(&at);
-    if (type & PERF_SAMPLE_IP)
-        out->ip = next_word(&at);
-    if (type & PERF_SAMPLE_TID)
-        next_pair(&at, &out->pid, &out->tid);
-    if (type & PERF_SAMPLE_TIME)
-        out->time = next_word(&at);
-    if (type & PERF_SAMPLE_ADDR)
-        out->addr = next_word(&at);
-    if (type & PERF_SAMPLE_ID)
-        out->id = next_word(&at);
-    if (type & PERF_SAMPLE_STREAM_ID)
-        out->stream_id = next_word(&at);
-    if (type & PERF_SAMPLE_CPU)
-        next_pair(&at, &out->cpu, &reserved);
-    if (type & PERF_SAMPLE_PERIOD)
-        out->period = next_word(&at);
-    /* Passing &c to a function forces it to memory: cursors that live no longer than one field leave `next` and `end`,
-     * which every sample needs, in registers. */
-    if (type & PERF_SAMPLE_READ) {
-        struct cursor c = {buffer, next, end, 0};
-        take_read(&c, layout, out);
-        if (c.bad)
-            return 0;
-        next = c.at;
-    }
-    if (type & PERF_SAMPLE_CALLCHAIN) {
-        struct cursor c = {buffer, next, end, 0};
-        const uint64_t nr = take(&c);
-        out->callchain_offset = skip(&c, nr, sizeof(uint64_t));
-        out->callchain_count = (uint32_t)nr;
-        if (c.bad)
-            return 0;
-        next = c.at;
-    }
-    if (type >= PERF_SAMPLE_RAW) {
-        struct cursor c = {buffer, next, end, 0};
-        take_rest(&c, layout, hw_idx, out);
-        if (c.bad)
-            return 0;
-        next = c.at;
-    }
-    return next == end;
-}
-
-/* Byte offset of the id from the begin of a sample of this type, 0 if it has none. */
-static size_t id_in_sample(uint64_t type)
-{
-    const size_t before = type & PERF_SAMPLE_IDENTIFIER ? 0 : count_words(type, BEFORE_ID);
-    return type & ANY_ID ? sizeof(struct perf_event_header) + 8 * before : 0;
-}
-
-/* Byte offset of the id of a trailer, back from the record's end, 0 if it has none. */
-static size_t id_in_trailer(uint64_t type)
-{
-    const size_t after = type & PERF_SAMPLE_IDENTIFIER ? 0 : count_words(type, AFTER_ID);
-    return type & ANY_ID ? 8 * (after + 1) : 0;
-}
-
-/* True if records are matched by their id. A single entry with id 0 matches every record. */
-static int by_id(const struct records_event *events, size_t n)
-{
-    return n > 1 || events->id != 0;
-}
-
-/* Check that all events have their id at the same place, so that it can be read before the event is known. Returns that
- * place in `*at`, 0 where records are not matched by id. */
-static int find_id(const struct records_event *events, size_t n, size_t (*place)(uint64_t), size_t *at)
-{
-    if (n == 0)
-        return fail(EINVAL);
-    *at = 0;
-    if (!by_id(events, n))
-        return 0;
-    *at = place(events->attr->sample_type);
-    for (size_t i = 0; i < n; i++)
-        if (*at == 0 || place(events[i].attr->sample_type) != *at)
-            return fail(EINVAL);
-    return 0;
-}
-
-static const struct perf_event_attr *find_attr(const struct records_event *events, size_t n, const char *id_at)
-{
-    const uint64_t id = next_word(&id_at);
-
-    while (n > 0) {
-        const size_t half = n / 2;
-        if (events[half].id == id)
-            return events[half].attr;
-        if (events[half].id < id) {
-            events += half + 1;
-            n -= half + 1;
-        } else {
-            n = half;
-        }
-    }
-    errno = ENOENT;
-    return NULL;
-}
-
-/* Clear by the cache line: gcc makes of one memset of the whole struct a `rep stos`, which takes longer than all the
- * decoding. */
-INLINE void clear(struct perf_sample *out)
-{
-    enum { LINE = 64, LINES = sizeof *out / LINE };
-
-    for (size_t line = 0; line < LINES; line++)
-        memset((char *)out + line * LINE, 0, LINE);
-    memset((char *)out + LINES * LINE, 0, sizeof *out % LINE);
-}
-
-INLINE void begin_row(size_t offset, const struct perf_event_header *header, struct perf_sample *out)
-{
-    clear(out);
-    out->type = header->type;
-    out->offset = (uint32_t)offset;
-    out->size = header->size;
-    out->misc = header->misc;
-}
-
-/* Where the CPU gave no branch stack at all, the kernel leaves hw_idx out, though branch_sample_type asks for it. Such a
- * record does not fit its layout: decode it again without hw_idx. */
-static int without_hw_idx(const char *buffer, size_t offset, const struct perf_event_header *header,
-                          const struct layout *layout, struct perf_sample *out)
-{
-    if (!(layout->sample_type & PERF_SAMPLE_BRANCH_STACK) ||
-        !(layout->branch_sample_type & PERF_SAMPLE_BRANCH_HW_INDEX) || out->branch_count != 0)
-        return 0;
-    begin_row(offset, header, out);
-    return take_sample(buffer, offset + sizeof *header, offset + header->size, layout, 0, out) &&
-           out->branch_count == 0;
-}
-
-/* Decode the sample at `offset`; 0, or -1. */
-INLINE int parse_sample(const char *buffer, size_t offset, const struct perf_event_header *header,
-                        const struct layout *layout, struct perf_sample *out)
-{
-    begin_row(offset, header, out);
-    if (take_sample(buffer, offset + sizeof *header, offset + header->size, layout, 1, out) ||
-        without_hw_idx(buffer, offset, header, layout, out))
-        return 0;
-    return fail(EBADMSG);
-}
-
-/* Decode the trailer of the record at `offset` by its attr's sample_type; 0, or -1 where the record is too short. */
-static int parse_trailer(const char *buffer, size_t offset, const struct perf_event_header *header, uint64_t type,
-                         struct perf_sample *out)
-{
-    const size_t body = record_body_size(header->type), size = 8 * count_words(type, TRAILER);
-    const char *at = buffer + offset + header->size - size;
-    uint32_t reserved;
-
-    if (header->size < (body ? body : sizeof *header) + size)
-        return fail(EBADMSG);
-    if (type & PERF_SAMPLE_TID)
-        next_pair(&at, &out->pid, &out->tid);
-    if (type & PERF_SAMPLE_TIME)
-        out->time = next_word(&at);
-    if (type & PERF_SAMPLE_ID)
-        out->id = next_word(&at);
-    if (type & PERF_SAMPLE_STREAM_ID)
-        out->stream_id = next_word(&at);
-    if (type & PERF_SAMPLE_CPU)
-        next_pair(&at, &out->cpu, &reserved);
-    if (type & PERF_SAMPLE_IDENTIFIER)
-        out->id = next_word(&at);
-    return 0;
-}
 
 size_t records_count(const void *buffer, size_t size)
 {
@@ -385,6 +13,16 @@ size_t records_count(const void *buffer, size_t size)
 
     for (size_t offset = 0; next_header(buffer, size, offset, &header) > 0; offset += header.size)
         n += header.type == PERF_RECORD_SAMPLE;
+    return n;
+}
+
+size_t records_count_all(const void *buffer, size_t size)
+{
+    struct perf_event_header header;
+    size_t n = 0;
+
+    for (size_t offset = 0; next_header(buffer, size, offset, &header) > 0; offset += header.size)
+        n++;
     return n;
 }
 
@@ -399,35 +37,63 @@ void records_advise(struct perf_sample *out, size_t n)
         madvise((void *)begin, end - begin, MADV_HUGEPAGE);
 }
 
-long records_parse(const void *buffer, size_t size, const struct records_event *events, size_t n_events,
-                   struct perf_sample *out, size_t n, size_t *consumed, size_t *done)
+/* Where the trailers of records that are no samples are, and by which sample_type they are read. */
+struct trailers {
+    const struct records_event *events;
+    size_t n;
+    size_t id_at;     /* back from the record's end, 0 where they are not matched by id */
+    uint64_t first;   /* the sample_type of the first event */
+    int are_there;    /* sample_id_all of the first event */
+};
+
+static int begin_trailers(struct trailers *t, const struct records_event *events, size_t n)
+{
+    *t = (struct trailers){events, n, 0, read_sample_type(events->attr), events->attr->sample_id_all};
+    return t->are_there ? find_id(events, n, id_in_trailer, &t->id_at) : 0;
+}
+
+/* Decode a record that is no sample: what its header and its trailer say. perf's own types have no trailer; one whose id
+ * is of no event, as perf synthesises them with an id of 0, is read as the first event's. */
+static int parse_other(const char *buffer, size_t offset, const struct perf_event_header *header,
+                       const struct trailers *t, struct perf_sample *out)
+{
+    uint64_t type = t->first;
+
+    begin_row(offset, header, out);
+    if (!record_is_sound(buffer + offset, header))
+        return fail(EBADMSG);
+    if (header->type >= FIRST_USER_TYPE || !t->are_there)
+        return 0;
+    if (header->size < sizeof *header + t->id_at)
+        return fail(EBADMSG);
+    if (t->id_at) {
+        const struct perf_event_attr *attr = find_attr(t->events, t->n, buffer + offset + header->size - t->id_at);
+        if (attr)
+            type = read_sample_type(attr);
+    }
+    return parse_trailer(buffer, offset, header, type, out);
+}
+
+/* records_parse, or with `trailers` records_parse_all. */
+INLINE long parse_rows(const void *buffer, size_t size, struct current *current, const struct trailers *trailers,
+                       struct perf_sample *out, size_t n, size_t *consumed, size_t *done)
 {
     struct perf_event_header header;
-    const struct perf_event_attr *attr, *laid_out;
-    struct layout layout;
-    size_t offset = 0, filled = 0, id_at;
-    int found;
+    size_t offset = 0, filled = 0;
+    int found, parsed;
 
-    *consumed = *done = 0;
-    if (find_id(events, n_events, id_in_sample, &id_at) < 0)
-        return -1;
-    if (size > UINT32_MAX)
-        return fail(EINVAL);
-    attr = laid_out = events->attr;
-    layout = layout_of(attr);
     while ((found = next_header(buffer, size, offset, &header)) > 0) {
-        if (header.type == PERF_RECORD_SAMPLE) {
+        const int is_sample = header.type == PERF_RECORD_SAMPLE;
+        if (is_sample || trailers) {
             if (filled == n)
                 break;
-            if (id_at) {
-                attr = header.size < id_at + 8 ? (fail(EBADMSG), NULL)
-                                               : find_attr(events, n_events, (const char *)buffer + offset + id_at);
-                if (attr && attr != laid_out) {
-                    laid_out = attr;
-                    layout = layout_of(attr);
-                }
-            }
-            if (!attr || parse_sample(buffer, offset, &header, &layout, out + filled) < 0) {
+            if (!is_sample)
+                parsed = parse_other(buffer, offset, &header, trailers, out + filled);
+            else if (current->id_at && select_event(current, (const char *)buffer + offset, header.size) < 0)
+                parsed = -1;
+            else
+                parsed = parse_sample(buffer, offset, &header, &current->layout, out + filled);
+            if (parsed < 0) {
                 found = -1;
                 break;
             }
@@ -438,6 +104,33 @@ long records_parse(const void *buffer, size_t size, const struct records_event *
     *consumed = offset;
     *done = filled;
     return found < 0 ? -1 : (long)filled;
+}
+
+long records_parse(const void *buffer, size_t size, const struct records_event *events, size_t n_events,
+                   struct perf_sample *out, size_t n, size_t *consumed, size_t *done)
+{
+    struct current current;
+
+    *consumed = *done = 0;
+    if (begin_events(&current, events, n_events) < 0)
+        return -1;
+    if (size > UINT32_MAX)
+        return fail(EINVAL);
+    return parse_rows(buffer, size, &current, NULL, out, n, consumed, done);
+}
+
+long records_parse_all(const void *buffer, size_t size, const struct records_event *events, size_t n_events,
+                       struct perf_sample *out, size_t n, size_t *consumed, size_t *done)
+{
+    struct current current;
+    struct trailers trailers;
+
+    *consumed = *done = 0;
+    if (begin_events(&current, events, n_events) < 0 || begin_trailers(&trailers, events, n_events) < 0)
+        return -1;
+    if (size > UINT32_MAX)
+        return fail(EINVAL);
+    return parse_rows(buffer, size, &current, &trailers, out, n, consumed, done);
 }
 
 int records_sample_id(const void *buffer, size_t size, const struct records_event *events, size_t n_events,
@@ -457,5 +150,5 @@ int records_sample_id(const void *buffer, size_t size, const struct records_even
     if (!attr)
         return -1;
     begin_row(0, &header, out);
-    return parse_trailer(buffer, 0, &header, *(const volatile uint64_t *)&attr->sample_type, out);
+    return parse_trailer(buffer, 0, &header, read_sample_type(attr), out);
 }

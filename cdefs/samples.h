@@ -41,8 +41,9 @@ struct records_event {
     const struct perf_event_attr *attr;
 };
 
-/* How many samples there are in the buffer, or before the first bytes that can be no record. */
+/* How many samples, or records of any type, there are in the buffer, or before the first bytes that can be no record. */
 size_t records_count(const void *buffer, size_t size);
+size_t records_count_all(const void *buffer, size_t size);
 
 /* Advise the kernel to use huge pages for an array of `n` samples that is about to be filled, if it is large: faulting
  * it in by small pages costs more than the decoding. */
@@ -54,6 +55,32 @@ void records_advise(struct perf_sample *out, size_t n);
  * is none of `events`; EINVAL, the attrs' ids are not at the same place. At most 4 GiB. */
 long records_parse(const void *buffer, size_t size, const struct records_event *events, size_t n_events,
                    struct perf_sample *out, size_t n, size_t *consumed, size_t *done);
+
+/* As records_parse, but every record is a row: of those that are no samples, the header's fields and what the
+ * sample_id_all trailer says. A trailer whose id is that of no event is read by the first attr. perf's own types, and
+ * those of attrs without sample_id_all, have no trailer: 0. EBADMSG also where records_next says so, and where a record
+ * is too short for its trailer. */
+long records_parse_all(const void *buffer, size_t size, const struct records_event *events, size_t n_events,
+                       struct perf_sample *out, size_t n, size_t *consumed, size_t *done);
+
+/* The time of a row, and where the row is. */
+struct records_key {
+    uint64_t time, index;
+};
+
+/* Sort rows by time, in place; those of one time keep their order. Fast where the rows are a few runs in order, as the
+ * records of each ring are. `scratch` has room for 2 * n keys. */
+void records_sort(struct perf_sample *rows, size_t n, struct records_key *scratch);
+
+/* One field of struct perf_sample, of `size` bytes at the offset `field` in it, for which `out` is an array. */
+struct records_column {
+    void *out;
+    uint32_t field, size;
+};
+
+/* As records_parse, into arrays of single fields instead of rows, at most `n` of each. */
+long records_columns(const void *buffer, size_t size, const struct records_event *events, size_t n_events,
+                     const struct records_column *columns, size_t n_columns, size_t n, size_t *consumed, size_t *done);
 
 /* Decode the sample_id_all trailer of the record that begins the buffer: 0, or -1 as records_parse. */
 int records_sample_id(const void *buffer, size_t size, const struct records_event *events, size_t n_events,

@@ -36,6 +36,7 @@ class Mapping:
 
 
 _mappings: dict[int, Mapping] = {}  # by the id() of the pointer that was handed out
+groups: dict[Any, Any] = {}  # what ring.drain_into() found out of several pages; empty as soon as one of them is gone
 _forks = [0]  # how many forks this process is away from the one that imported the package
 
 
@@ -44,6 +45,7 @@ def _forked(mappings: dict[int, Mapping] = _mappings, forks: list[int] = _forks)
     for mapping in list(mappings.values()):
         mapping.gone = mapping.gone or "belongs to the parent of this process, fork() does not copy it: map it again"
         mapping.owner = None
+    groups.clear()
 
 
 os.register_at_fork(after_in_child=_forked)
@@ -65,9 +67,10 @@ def own(ctype: Any, address: CData, mapped_size: int, ring_size: int, *, writabl
     owner = ffi.gc(ffi.cast(ctype, address), unmap, mapped_size)
     mapping = Mapping(owner, ring_size, writable=writable)
 
-    def release(_: CData) -> None:
+    def release(_: CData, known_groups: dict[Any, Any] = groups) -> None:
         mapping.gone = mapping.gone or "was unmapped: its with block has ended, or it was released"
         mapping.owner = None
+        known_groups.clear()
 
     pointer = ffi.gc(owner, release)
     key = id(pointer)

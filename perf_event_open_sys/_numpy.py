@@ -6,6 +6,7 @@ from ._native import ffi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     import numpy
@@ -52,3 +53,23 @@ def _format(kind: Any) -> Any:
         return dtype(kind)
     signed = kind.kind == "primitive" and int(ffi.cast(kind, -1)) < 0
     return f"{'i' if signed else 'u'}{ffi.sizeof(kind)}"
+
+
+def column_arrays(fields: Iterable[str], n: int) -> tuple[dict[str, numpy.ndarray[Any, Any]], CData]:
+    """Return an array of *n* for each field of ``struct perf_sample``, and the ``records_column[]`` that has them filled."""
+    import numpy as np
+
+    known = dict(ffi.typeof("struct perf_sample").fields)
+    if isinstance(fields, str):
+        raise TypeError(f"fields are names, not a string: [{fields!r}]")
+    arrays = {}
+    for name in fields:
+        if name not in known:
+            from ._names import nearest
+
+            raise ValueError(f"perf_sample has no field {name!r}{nearest(name, known)}")
+        arrays[name] = np.empty(n, _format(known[name].type))
+    into = ffi.new("struct records_column[]", len(arrays))
+    for column, (name, array) in zip(into, arrays.items(), strict=True):
+        column.out, column.field, column.size = ffi.from_buffer(array), known[name].offset, array.itemsize
+    return arrays, into

@@ -70,6 +70,58 @@ def perf_event_query_bpf(ids_len: int) -> Any:
     return ffi.new(_QUERY, {"ids_len": ids_len, "ids": ids_len})
 
 
+def perf_event_attr_from(data: Any) -> Any:
+    """Return a new ``struct perf_event_attr *`` from the bytes of one, as a file or another process has them.
+
+    A shorter struct, an older kernel's, is extended with zeros; ``size`` stays what the bytes say, so that it opens as it
+    did. Of a longer one, a later kernel's, the rest must be zero, and ``size`` becomes this module's.
+
+    Raises:
+        ValueError: there is something in fields that these headers do not know.
+    """
+    view = memoryview(data).cast("B")
+    if any(view[_ATTR_SIZE:]):
+        raise ValueError(
+            f"there is more than zeros behind the {_ATTR_SIZE} bytes of perf_event_attr that are known here"
+        )
+    new = ffi.new(_ATTR)
+    ffi.memmove(new, view, min(len(view), _ATTR_SIZE))
+    new.size = min(new.size, _ATTR_SIZE)
+    return new
+
+
+def copy(pointer: Any, **overrides: Any) -> Any:
+    """Return a new struct like the one that *pointer* points to, with *overrides* as its other fields.
+
+    The copy of an attr keeps the original, and so what that points to: the strings of a uprobe or a kprobe. Whether two
+    structs are equal is told by their bytes: ``bytes(ffi.buffer(attr))``.
+
+    Raises:
+        TypeError: no pointer to a struct, or to one that ends in an array of any length; and as the constructors.
+        OverflowError: as the constructors.
+    """
+    kind = ffi.typeof(pointer) if isinstance(pointer, ffi.CData) else None
+    if kind is None or kind.kind != "pointer" or kind.item.kind not in ("struct", "union") or not pointer:
+        raise TypeError(f"pointer must point to a struct, not {kind.cname if kind else type(pointer).__name__}")
+    if any(field.type.kind == "array" and field.type.length is None for _, field in kind.item.fields):
+        raise TypeError(f"a {kind.item.cname} ends in an array, whose length is not known")
+    memory = ffi.new("char[]", ffi.sizeof(kind.item))
+    if kind is _ATTR:
+
+        def keep(_: CData, original: CData = pointer) -> None:
+            """Nothing: this destructor is there to keep the original."""
+
+        memory = ffi.gc(memory, keep)
+    new = ffi.new_allocator(alloc=lambda _size: memory)(kind)
+    new[0] = pointer[0]
+    try:
+        for name, value in overrides.items():
+            setattr(new, name, value)
+    except (AttributeError, TypeError, OverflowError) as error:
+        _refuse(kind, overrides, error)
+    return new
+
+
 def _constructor(ctype: str) -> Any:
     pointer = ffi.typeof(f"{ctype} *")
 

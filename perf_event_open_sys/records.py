@@ -10,69 +10,53 @@ comments in the header.
 
 from __future__ import annotations
 
-import gc
 from errno import EBADMSG, ENOENT
 
 from ._native import ffi, lib
 from ._pointers import attr_pointer, sample_pointer, samples_array
+from ._walk import CorruptRecord, Keep, at, header_of, iterate, name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any, NoReturn
 
     import numpy
 
     from ._native import CData
 
-_HEADER = ffi.typeof("struct perf_event_header *")
-_UNKNOWN = ffi.typeof("struct perf_record_unknown *")
+__all__ = [
+    "CorruptRecord",
+    "Samples",
+    "at",
+    "aux",
+    "branches",
+    "callchain",
+    "columns",
+    "counts",
+    "dtype",
+    "intr_regs",
+    "iterate",
+    "name",
+    "parse",
+    "parse_into",
+    "raw",
+    "sample_id",
+    "to_numpy",
+    "user_regs",
+    "user_stack",
+]
+
 _SAMPLE = ffi.typeof("struct perf_sample *")
 _SAMPLES = ffi.typeof("struct perf_sample[]")
 _WORDS = ffi.typeof("uint64_t[]")
 _BRANCHES = ffi.typeof("struct perf_branch_entry[]")
+# The fields of a sample that are there before its variable part, one word each.
+_FIXED = (
+    lib.PERF_SAMPLE_IDENTIFIER | lib.PERF_SAMPLE_IP | lib.PERF_SAMPLE_TID | lib.PERF_SAMPLE_TIME | lib.PERF_SAMPLE_ADDR
+) | (lib.PERF_SAMPLE_ID | lib.PERF_SAMPLE_STREAM_ID | lib.PERF_SAMPLE_CPU | lib.PERF_SAMPLE_PERIOD)
 _SAMPLE_SIZE = ffi.sizeof(_SAMPLE.item)
 _new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
-
-_BATCH = 256  # how many records iterate() finds in one call into C
-_structs: dict[int, Any] = {}  # record type -> pointer to its struct, filled by the first use
-_NAME_FIELDS = {
-    "struct perf_record_mmap *": "filename",
-    "struct perf_record_mmap2 *": "filename",
-    "struct perf_record_comm *": "comm",
-    "struct perf_record_ksymbol *": "name",
-    "struct perf_record_cgroup *": "path",
-}
-
-
-class CorruptRecord(ValueError):
-    """Bytes that cannot be a record, or not one of the given attr.
-
-    ``offset`` is where in the buffer the record begins. ``n_samples`` samples before it were delivered: by ``parse_into``
-    in its *out*, by ``parse`` as ``samples``.
-    """
-
-    def __init__(self, offset: int, n_samples: int = 0) -> None:
-        """Describe the record at *offset*."""
-        super().__init__(f"the record at offset {offset} is corrupt, or not of the given attr")
-        self.offset = offset
-        self.n_samples = n_samples
-        self.samples: Samples | None = None
-
-
-class _Keep:
-    """A destructor for ``ffi.gc`` that does nothing but keep the *owner* of the memory.
-
-    Not a memoryview: CPython before 3.11.9 and 3.12.3 crashes collecting one that is in a cycle and has exports.
-    """
-
-    __slots__ = ("owner",)
-
-    def __init__(self, owner: CData) -> None:
-        self.owner = owner
-
-    def __call__(self, _: CData) -> None:
-        pass
 
 
 def _array(ctype: Any, pointer: CData, size: int) -> CData:
@@ -88,7 +72,7 @@ class Samples:
     def __init__(self, cdata: CData) -> None:
         """View a ``struct perf_sample[]``, and keep it."""
         self.cdata = samples_array(cdata)
-        self._keep = _Keep(cdata)
+        self._keep = Keep(cdata)
 
     def __len__(self) -> int:
         return len(self.cdata)
@@ -105,69 +89,15 @@ class Samples:
     def __iter__(self) -> Iterator[CData]:
         return (self[i] for i in range(len(self)))
 
+    def sort_by_time(self) -> None:
+        """Sort the rows by ``time`` in place; those of one time keep their order, those without a time come first.
+
+        The records of each ring are in order already, so that this is a merge.
+        """
+        lib.records_sort(self.cdata, len(self), _new_uncleared("struct records_key[]", 2 * len(self)))
+
     def __repr__(self) -> str:
         return f"<{len(self)} samples>"
-
-
-def iterate(buffer: Any) -> Iterator[CData]:
-    """Yield each record as a pointer to its own struct, which keeps the buffer alive.
-
-    A type that is not known, a later kernel's or one that perf adds, comes as a ``struct perf_record_unknown *``.
-
-    Raises:
-        CorruptRecord: at the first bytes that can be no record, after all before them were yielded.
-    """
-    structs = _structs or _find_structs()
-    base = ffi.from_buffer(buffer)
-    keep = _Keep(base)
-    types, addresses, offset = ffi.new("uint32_t[]", _BATCH), ffi.new("uintptr_t[]", _BATCH), ffi.new("size_t *")
-    while found := lib.records_walk(base, len(base), offset, types, addresses, _BATCH):
-        if found < 0:
-            raise CorruptRecord(offset[0])
-        for kind, address in zip(ffi.unpack(types, found), ffi.unpack(addresses, found), strict=True):
-            yield ffi.gc(ffi.cast(structs.get(kind, _UNKNOWN), address), keep)
-
-
-def _find_structs() -> dict[int, Any]:
-    types = ffi.typeof("enum perf_event_type").elements.items()
-    tags = {value: name.removeprefix("PERF_RECORD_").lower() for value, name in types}
-    del tags[lib.PERF_RECORD_MAX]
-    _structs.update({value: ffi.typeof(f"struct perf_record_{tag} *") for value, tag in tags.items()})
-    return _structs
-
-
-def _record(record: Any) -> tuple[CData, int]:
-    """Return a pointer to the header of a record, and how many of its bytes are there.
-
-    These are ``header.size``, and of a record that :func:`iterate` gave no more than its buffer has: the bytes may have
-    changed since their size was checked.
-    """
-    kind = ffi.typeof(record) if isinstance(record, ffi.CData) else None
-    if kind is None or not (kind is _HEADER or kind is _UNKNOWN or kind in (_structs or _find_structs()).values()):
-        raise TypeError(f"record must be a pointer to a record, not {kind.cname if kind else type(record).__name__}")
-    if not record:
-        raise TypeError("record must be a pointer to a record, not NULL")
-    header = ffi.cast(_HEADER, record)
-    size = header.size
-    for keep in gc.get_referents(record):
-        if type(keep) is _Keep:
-            size = min(size, len(keep.owner) - (_address(record) - _address(keep.owner)))
-    return header, size
-
-
-def _address(pointer: CData) -> int:
-    return int(ffi.cast("uintptr_t", pointer))
-
-
-def name(record: CData) -> bytes:
-    """Return the name at the end of an mmap, mmap2, comm, ksymbol or cgroup record."""
-    _, size = _record(record)
-    kind = ffi.typeof(record)
-    field = _NAME_FIELDS.get(kind.cname)
-    if field is None:
-        raise TypeError(f"{kind.cname} carries no name")
-    room = size - ffi.offsetof(kind.item, field)
-    return bytes(ffi.string(getattr(record, field), room)) if room > 0 else b""
 
 
 def _events(attr: CData | Mapping[int, CData], *, trailer: bool = False) -> tuple[CData, list[Any]]:
@@ -206,40 +136,82 @@ def _stopped(offset: int, n_samples: int) -> NoReturn:
     )
 
 
-def parse_into(buffer: Any, attr: CData | Mapping[int, CData], out: CData) -> tuple[int, int]:
+def parse_into(
+    buffer: Any, attr: CData | Mapping[int, CData], out: CData, *, all_records: bool = False
+) -> tuple[int, int]:
     """Decode the samples of *buffer* into *out*, a ``struct perf_sample[]``; return (samples, bytes consumed).
 
-    Other records are passed over. Fewer bytes than the buffer has are consumed where *out* is full.
+    Other records are passed over, or with *all_records* are rows too: ``type``, ``offset``, ``size`` and ``misc``, and what
+    their ``sample_id_all`` trailer says, as of :func:`sample_id`; the record itself is ``at(buffer, row.offset)``. A trailer
+    whose id is that of no event given (perf synthesises such, with the id 0) is read by the first attr. Records of perf's
+    own types, from 64 on, and those of an attr without ``sample_id_all`` have none: 0.
+
+    Fewer bytes than the buffer has are consumed where *out* is full.
 
     Raises:
         CorruptRecord: a record that cannot be one of *attr*; those before it are in *out*.
         ValueError: an attr with bits that these headers do not know; an id that is not in the mapping; attrs whose ids are
             not at the same place; a buffer beyond 4 GiB.
     """
-    return _parse(ffi.from_buffer(buffer), attr, samples_array(out))
+    return _parse(ffi.from_buffer(buffer), attr, samples_array(out), all_records=all_records)
 
 
-def _parse(base: CData, attr: CData | Mapping[int, CData], out: CData) -> tuple[int, int]:
+def _parse(base: CData, attr: CData | Mapping[int, CData], out: CData, *, all_records: bool) -> tuple[int, int]:
     events, _attrs = _events(attr)
     progress = ffi.new("size_t[2]")
-    n_samples = lib.records_parse(base, len(base), events, len(events), out, len(out), progress, progress + 1)
+    decode = lib.records_parse_all if all_records else lib.records_parse
+    n_samples = decode(base, len(base), events, len(events), out, len(out), progress, progress + 1)
     if n_samples < 0:
         _stopped(progress[0], progress[1])
     return n_samples, progress[0]
 
 
-def parse(buffer: Any, attr: CData | Mapping[int, CData]) -> Samples:
-    """Decode every sample of *buffer*; errors as for :func:`parse_into`."""
+def parse(buffer: Any, attr: CData | Mapping[int, CData], *, all_records: bool = False) -> Samples:
+    """Decode every sample of *buffer*, or with *all_records* every record; as :func:`parse_into`, into a new array."""
     base = ffi.from_buffer(buffer)
-    room = lib.records_count(base, len(base))
+    room = (lib.records_count_all if all_records else lib.records_count)(base, len(base))
     samples = _new_uncleared(_SAMPLES, room)
     lib.records_advise(samples, room)
     try:
-        n, _ = _parse(base, attr, samples)
+        n, _ = _parse(base, attr, samples, all_records=all_records)
     except CorruptRecord as error:
         error.samples = Samples(samples)[: error.n_samples]
         raise
     return Samples(_array(_SAMPLES, samples, n * _SAMPLE_SIZE))
+
+
+def columns(
+    buffer: Any, attr: CData | Mapping[int, CData], fields: Iterable[str]
+) -> dict[str, numpy.ndarray[Any, Any]]:
+    """Decode only the given fields of every sample of *buffer*, each into a NumPy array of its own: no rows are made.
+
+    Args:
+        buffer: whole records, as for :func:`parse`.
+        attr: as for :func:`parse`.
+        fields: names of fields of ``struct perf_sample``, as in ``["ip", "pid", "tid", "time"]``.
+
+    Raises:
+        CorruptRecord: as :func:`parse`; the arrays up to there are its ``columns``.
+        ValueError: a field that the struct lacks, and as :func:`parse`.
+    """
+    from ._numpy import column_arrays
+
+    base = ffi.from_buffer(buffer)
+    events, attrs = _events(attr)
+    # No sample is smaller than its fixed fields. One more: in a full array, what is corrupt behind would not be found.
+    smallest = min(8 + 8 * (one.sample_type & _FIXED).bit_count() for _, one in attrs)
+    arrays, into = column_arrays(fields, len(base) // smallest + 1)
+    progress = ffi.new("size_t[2]")
+    room = len(base) // smallest + 1
+    n = lib.records_columns(base, len(base), events, len(events), into, len(into), room, progress, progress + 1)
+    found = {name: array[: progress[1]] for name, array in arrays.items()}
+    if n < 0:
+        try:
+            _stopped(progress[0], progress[1])
+        except CorruptRecord as error:
+            error.columns = found
+            raise
+    return found
 
 
 def sample_id(record: CData, attr: CData | Mapping[int, CData]) -> CData:
@@ -249,7 +221,7 @@ def sample_id(record: CData, attr: CData | Mapping[int, CData]) -> CData:
         CorruptRecord: the record is too short for it.
         ValueError: the attr has no ``sample_id_all``, or as :func:`parse_into`.
     """
-    header, size = _record(record)
+    header, size = header_of(record)
     if header.type == lib.PERF_RECORD_SAMPLE:
         raise ValueError("a PERF_RECORD_SAMPLE has no trailer: use parse")
     events, _attrs = _events(attr, trailer=True)
@@ -272,7 +244,7 @@ def _view(ctype: Any, buffer: Any, offset: int, count: int) -> CData:
         return ffi.from_buffer(ctype, bytearray(_bytes_of(view, offset, size)))
     base = ffi.from_buffer(buffer)
     _checked(len(base), offset, size)
-    return _array(ctype, ffi.gc(base + offset, _Keep(base)), size)
+    return _array(ctype, ffi.gc(base + offset, Keep(base)), size)
 
 
 def _bytes_of(buffer: Any, offset: int, size: int) -> memoryview:

@@ -11,18 +11,20 @@ Source: perf_event_open(2), "MMAP layout"; the kernel's ``kernel/events/ring_buf
 
 from __future__ import annotations
 
+import builtins
 import os
 from errno import EBADMSG, ENOBUFS
 from operator import index
 
 from . import errors
-from ._mappings import find, own
+from ._mappings import find, groups, own
 from ._native import ffi, lib
 from ._pointers import page_pointer
-from .records import CorruptRecord
+from ._walk import CorruptRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, NoReturn
 
     from ._native import CData
@@ -30,6 +32,12 @@ if TYPE_CHECKING:
 _PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 _PAGE = ffi.typeof("struct perf_event_mmap_page *")
 _AUX = ffi.typeof("uint8_t *")
+_PAGES = ffi.typeof("struct perf_event_mmap_page *[]")
+_SIZES = ffi.typeof("uint64_t[]")
+_SHARES = ffi.typeof("struct ring_share[]")
+_NEEDED = ffi.typeof("size_t *")
+_GROUPS_KEPT = 64
+_new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
 
 def _ring(page: CData, *, writable: bool = False) -> tuple[CData, int]:
@@ -122,7 +130,7 @@ def read_into(page: CData, buffer: Any) -> int:
     """
     owner, data_size = _ring(page, writable=True)
     target = ffi.from_buffer(buffer, require_writable=True)
-    size = lib.ring_read(owner, data_size, target, len(target))
+    size = lib.ring_read_sized(owner, data_size, target, len(target))
     if size < 0:
         _failed(owner, data_size, len(target))
     return size
@@ -136,6 +144,63 @@ def read(page: CData) -> bytearray:
     buffer = bytearray((size or 1 << 16) if size <= data_size else 0)
     del buffer[read_into(page, buffer) :]
     return buffer
+
+
+def drain_into(pages: Sequence[CData], buffer: Any) -> int:
+    """Move the records of many rings into *buffer*, ring after ring, in one call into C; return their size in bytes.
+
+    What fits is moved, in whole records, and the rest stays where it is. No ring starves: each first gets an equal share
+    of the buffer, and what small rings leave over goes to those that have more. The records of each ring are in order;
+    ``records.parse(…).sort_by_time()`` puts those of all rings in order.
+
+    Args:
+        pages: rings, from :func:`map`, of one consumer.
+        buffer: any writable buffer; as large as all rings together, it takes everything that is there.
+
+    Raises:
+        BufferError: there are records, and *buffer* is smaller than any ring's next one; or it is not writable or
+            contiguous.
+        CorruptRecord: a ring must be cut, and its next record's header cannot be one.
+        ValueError: a page is gone, mapped read-only, or no ring that is read forward.
+
+        Nothing is consumed then, of no ring; ``index`` is the place of the page that was refused.
+    """
+    if not isinstance(pages, (list, tuple)):
+        pages = list(pages)
+    key = tuple(builtins.map(id, pages))
+    owners, pointers, sizes = groups.get(key) or _group(pages, key)
+    target = ffi.from_buffer(buffer, require_writable=True)
+    shares, needed = _new_uncleared(_SHARES, len(sizes)), ffi.new(_NEEDED)
+    size = lib.ring_drain(pointers, sizes, len(sizes), target, len(target), shares, needed)
+    if size >= 0:
+        return size
+    if ffi.errno == ENOBUFS:
+        raise BufferError(f"the next records have {needed[0]} bytes or more, and the buffer {len(target)}")
+    place = needed[0]
+    try:
+        _failed(owners[place], sizes[place], len(target))
+    except ValueError as error:
+        error.index = place  # type: ignore[attr-defined]
+        raise
+
+
+def _group(pages: Sequence[CData], key: tuple[int, ...]) -> tuple[list[CData], CData, CData]:
+    """Return the owners of *pages*, and the pointers to them and their sizes as C takes them."""
+    owners, sizes = [], []
+    for place, page in enumerate(pages):
+        try:
+            owner, size = _ring(page, writable=True)
+        except (TypeError, ValueError) as error:
+            error.index = place  # type: ignore[union-attr]
+            raise
+        owners.append(owner)
+        sizes.append(size)
+    group = owners, ffi.new(_PAGES, owners), ffi.new(_SIZES, sizes)
+    if len(groups) > _GROUPS_KEPT:
+        groups.clear()
+    if all(builtins.map(find, pages)):  # of the caller's own mappings nobody would say that they are gone
+        groups[key] = group
+    return group
 
 
 def snapshot_into(page: CData, buffer: Any) -> int:
@@ -152,7 +217,7 @@ def snapshot_into(page: CData, buffer: Any) -> int:
     """
     owner, data_size = _ring(page)
     target = ffi.from_buffer(buffer, require_writable=True)
-    size = lib.ring_snapshot(owner, data_size, target, len(target))
+    size = lib.ring_snapshot_sized(owner, data_size, target, len(target))
     if size < 0:
         if ffi.errno == ENOBUFS:
             raise BufferError(f"the newest record does not fit into {len(target)} bytes")
@@ -204,7 +269,7 @@ def read_aux_into(page: CData, aux: CData, buffer: Any) -> int:
     owner, _ = _ring(page, writable=True)
     aux, aux_size = _aux_ring(aux, owner)
     target = ffi.from_buffer(buffer, require_writable=True)
-    size = lib.ring_read_aux(owner, aux, aux_size, target, len(target))
+    size = lib.ring_read_aux_sized(owner, aux, aux_size, target, len(target))
     if size < 0:
         raise ValueError(f"not an AUX ring: size {aux_size}, head {owner.aux_head}, tail {owner.aux_tail}")
     return size
@@ -223,7 +288,9 @@ def _aux_ring(aux: CData, page: CData) -> tuple[CData, int]:
 
 def _failed(page: CData, data_size: int, room: int) -> NoReturn:
     if ffi.errno == ENOBUFS:
-        raise BufferError(f"the next record has {lib.ring_next_size(page, data_size)} bytes, and the buffer {room}")
+        raise BufferError(
+            f"the next record has {lib.ring_next_size_sized(page, data_size)} bytes, and the buffer {room}"
+        )
     if ffi.errno == EBADMSG:
         raise CorruptRecord(lib.ring_tail(page) % data_size)
     raise ValueError(

@@ -295,17 +295,17 @@ static uint64_t rings(void)
             const size_t size = (size_t)(below(4) ? below(300) : below(2 * ring_size));
             const uint64_t head = page->data_head, tail = page->data_tail;
             char *buffer = block(size);
-            long got = ring_read(page, data_size, buffer, size);
+            long got = ring_read_sized(page, data_size, buffer, size);
             CHECK(got <= (long)size && page->data_tail == tail + (got > 0 ? (uint64_t)got : 0));
             for (long i = 0; i < got; i++)
                 sum += (unsigned char)buffer[i];
             CHECK(got != 0 || head == tail);
-            CHECK(ring_next_size(page, data_size) <= (long)ring_size);
-            got = ring_read_aux(page, aux, aux_given, buffer, size);
+            CHECK(ring_next_size_sized(page, data_size) <= (long)ring_size);
+            got = ring_read_aux_sized(page, aux, aux_given, buffer, size);
             CHECK(got <= (long)size);
             if (below(2))
                 page->data_head = 0 - 8 * below(4 * ring_size);
-            got = ring_snapshot(page, data_size, buffer, size);
+            got = ring_snapshot_sized(page, data_size, buffer, size);
             CHECK(got <= (long)size);
             if (got > 0)
                 sum += decode_copy(buffer, (size_t)got);

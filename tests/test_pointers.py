@@ -53,6 +53,7 @@ GOOD = {
     "read_format": 0,
     "tail": 0,
     "aux_pages": 1,
+    "fields": ["ip"],
 }
 POINTERS = {
     "attr": "struct perf_event_attr *",
@@ -70,6 +71,7 @@ ALSO = {
     ("sample_id", "attr"): [{}],
     ("parse_into", "attr"): [{}],
     ("parse", "attr"): [{}],
+    ("columns", "attr"): [{}],
 }
 
 
@@ -77,7 +79,7 @@ def cases():
     """Yield each public function with each of its parameters that is a pointer."""
     for module in (bindings, counters, errors, ioctls, records, ring):
         for name, function in inspect.getmembers(module, inspect.isfunction):
-            if name.startswith("_") or function.__module__ != module.__name__ or name in ("open_refused",):
+            if name.startswith("_") or name == "open_refused" or "perf_event_open_sys" not in function.__module__:
                 continue
             for parameter in inspect.signature(function).parameters:
                 if parameter in POINTERS:

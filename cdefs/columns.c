@@ -1,0 +1,161 @@
+#include "match.h"
+
+enum { BLOCK = 128, ABSENT = -1 };
+
+/* The fields of a sample before READ, in their order, and where struct perf_sample has them. Of a pair of 32-bit values
+ * the second follows the first in the record. */
+static const struct {
+    uint64_t bit;
+    uint32_t first, second;
+} FIXED[] = {
+#define FIELD(BIT, field) {PERF_SAMPLE_##BIT, offsetof(struct perf_sample, field), UINT32_MAX}
+    FIELD(IDENTIFIER, id),
+    FIELD(IP, ip),
+    {PERF_SAMPLE_TID, offsetof(struct perf_sample, pid), offsetof(struct perf_sample, tid)},
+    FIELD(TIME, time),
+    FIELD(ADDR, addr),
+    FIELD(ID, id),
+    FIELD(STREAM_ID, stream_id),
+    FIELD(CPU, cpu),
+    FIELD(PERIOD, period),
+#undef FIELD
+};
+
+/* The byte offset in a record of what a column asks for, ABSENT where this sample_type has no such field. */
+static int place_of(uint64_t sample_type, const struct records_column *column)
+{
+    int at = sizeof(struct perf_event_header), place = ABSENT;
+
+    if (column->field == offsetof(struct perf_sample, type))
+        return offsetof(struct perf_event_header, type);
+    if (column->field == offsetof(struct perf_sample, misc))
+        return offsetof(struct perf_event_header, misc);
+    if (column->field == offsetof(struct perf_sample, size))
+        return offsetof(struct perf_event_header, size);
+    for (size_t i = 0; i < sizeof FIXED / sizeof *FIXED; i++) {
+        if (!(sample_type & FIXED[i].bit))
+            continue;
+        if (column->field == FIXED[i].first)
+            place = at;
+        if (column->field == FIXED[i].second)
+            place = at + (int)sizeof(uint32_t);
+        at += (int)sizeof(uint64_t);
+    }
+    return place;
+}
+
+/* True if all that is asked for comes before READ, and the length of a record follows from at most one count: then no
+ * row need be made. A field that the struct has and these samples have not is 0, unless it comes after READ. */
+static int is_simple(const struct layout *layout, const struct records_column *columns, size_t n)
+{
+    if (layout->sample_type & ~(uint64_t)(BEFORE_READ | PERF_SAMPLE_CALLCHAIN))
+        return 0;
+    for (size_t i = 0; i < n; i++)
+        if (columns[i].field == offsetof(struct perf_sample, offset) ||
+            columns[i].field > offsetof(struct perf_sample, misc) || columns[i].size > sizeof(uint64_t))
+            return 0;
+    return 1;
+}
+
+/* True if the record is as long as its layout and its callchain say. */
+INLINE int is_whole(const char *record, size_t size, const struct layout *layout)
+{
+    const size_t fixed = sizeof(struct perf_event_header) + layout->fixed;
+    const char *at = record + fixed;
+
+    if (!(layout->sample_type & PERF_SAMPLE_CALLCHAIN))
+        return size == fixed;
+    return size >= fixed + sizeof(uint64_t) && next_word(&at) == (size - fixed) / sizeof(uint64_t) - 1;
+}
+
+/* Put the words, or half or quarter words, at `place` of `n` records into a column from `row` on. */
+static void copy_column(const struct records_column *column, int place, const char *const *records, size_t row, size_t n)
+{
+    char *out = (char *)column->out + row * column->size;
+
+    if (place == ABSENT)
+        memset(out, 0, n * column->size);
+    else if (column->size == 8)
+        for (size_t i = 0; i < n; i++)
+            memcpy(out + 8 * i, records[i] + place, 8);
+    else if (column->size == 4)
+        for (size_t i = 0; i < n; i++)
+            memcpy(out + 4 * i, records[i] + place, 4);
+    else
+        for (size_t i = 0; i < n; i++)
+            memcpy(out + 2 * i, records[i] + place, 2);
+}
+
+/* Without rows: find a block of samples, then copy each column of the block. */
+static long copy_columns(const char *buffer, size_t size, const struct layout *layout,
+                         const struct records_column *columns, size_t n_columns, size_t n, size_t *consumed,
+                         size_t *done)
+{
+    const char *records[BLOCK];
+    struct perf_event_header header;
+    size_t offset = 0, filled = 0, found;
+    int state = 1;
+
+    while (state > 0 && filled < n) {
+        for (found = 0; found < BLOCK && filled + found < n && (state = next_header(buffer, size, offset, &header)) > 0;
+             offset += header.size) {
+            if (header.type != PERF_RECORD_SAMPLE)
+                continue;
+            if (!is_whole(buffer + offset, header.size, layout)) {
+                state = fail(EBADMSG);
+                break;
+            }
+            records[found++] = buffer + offset;
+        }
+        for (size_t i = 0; i < n_columns; i++)
+            copy_column(columns + i, place_of(layout->sample_type, columns + i), records, filled, found);
+        filled += found;
+    }
+    *consumed = offset;
+    *done = filled;
+    return state < 0 ? -1 : (long)filled;
+}
+
+/* By a row that is made anew for each sample, and copied from. */
+static long spread_rows(const char *buffer, size_t size, struct current *current, const struct records_column *columns,
+                        size_t n_columns, size_t n, size_t *consumed, size_t *done)
+{
+    struct perf_event_header header;
+    struct perf_sample row;
+    size_t offset = 0, filled = 0;
+    int state;
+
+    for (; (state = next_header(buffer, size, offset, &header)) > 0; offset += header.size) {
+        if (header.type != PERF_RECORD_SAMPLE)
+            continue;
+        if (filled == n)
+            break;
+        if ((current->id_at && select_event(current, buffer + offset, header.size) < 0) ||
+            parse_sample(buffer, offset, &header, &current->layout, &row) < 0) {
+            state = -1;
+            break;
+        }
+        for (size_t i = 0; i < n_columns; i++)
+            memcpy((char *)columns[i].out + filled * columns[i].size, (const char *)&row + columns[i].field,
+                   columns[i].size);
+        filled++;
+    }
+    *consumed = offset;
+    *done = filled;
+    return state < 0 ? -1 : (long)filled;
+}
+
+long records_columns(const void *buffer, size_t size, const struct records_event *events, size_t n_events,
+                     const struct records_column *columns, size_t n_columns, size_t n, size_t *consumed, size_t *done)
+{
+    struct current current;
+
+    *consumed = *done = 0;
+    if (begin_events(&current, events, n_events) < 0)
+        return -1;
+    if (size > UINT32_MAX)
+        return fail(EINVAL);
+    if (current.id_at == 0 && is_simple(&current.layout, columns, n_columns))
+        return copy_columns(buffer, size, &current.layout, columns, n_columns, n, consumed, done);
+    return spread_rows(buffer, size, &current, columns, n_columns, n, consumed, done);
+}

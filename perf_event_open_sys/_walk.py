@@ -1,0 +1,133 @@
+"""The walk over records: each as a pointer to its own struct. The public functions are ``records``'s."""
+
+from __future__ import annotations
+
+import gc
+
+from ._native import ffi, lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    import numpy
+
+    from ._native import CData
+
+_HEADER = ffi.typeof("struct perf_event_header *")
+_UNKNOWN = ffi.typeof("struct perf_record_unknown *")
+_BATCH = 256  # how many records iterate() finds in one call into C
+_structs: dict[int, Any] = {}  # record type -> pointer to its struct, filled by the first use
+_NAME_FIELDS = {
+    "struct perf_record_mmap *": "filename",
+    "struct perf_record_mmap2 *": "filename",
+    "struct perf_record_comm *": "comm",
+    "struct perf_record_ksymbol *": "name",
+    "struct perf_record_cgroup *": "path",
+}
+
+
+class CorruptRecord(ValueError):
+    """Bytes that cannot be a record, or not one of the given attr.
+
+    ``offset`` is where in the buffer the record begins. ``n_samples`` samples before it were delivered: by ``parse_into``
+    in its *out*, by ``parse`` as ``samples``, by ``columns`` as ``columns``.
+    """
+
+    def __init__(self, offset: int, n_samples: int = 0) -> None:
+        """Describe the record at *offset*."""
+        super().__init__(f"the record at offset {offset} is corrupt, or not of the given attr")
+        self.offset = offset
+        self.n_samples = n_samples
+        self.samples: Sequence[CData] | None = None
+        self.columns: dict[str, numpy.ndarray[Any, Any]] | None = None
+
+
+class Keep:
+    """A destructor for ``ffi.gc`` that does nothing but keep the *owner* of the memory.
+
+    Not a memoryview: CPython before 3.11.9 and 3.12.3 crashes collecting one that is in a cycle and has exports.
+    """
+
+    __slots__ = ("owner",)
+
+    def __init__(self, owner: CData) -> None:
+        self.owner = owner
+
+    def __call__(self, _: CData) -> None:
+        pass
+
+
+def iterate(buffer: Any) -> Iterator[CData]:
+    """Yield each record as a pointer to its own struct, which keeps the buffer alive.
+
+    A type that is not known, a later kernel's or one that perf adds, comes as a ``struct perf_record_unknown *``.
+
+    Raises:
+        CorruptRecord: at the first bytes that can be no record, after all before them were yielded.
+    """
+    structs = _structs or _find_structs()
+    base = ffi.from_buffer(buffer)
+    keep = Keep(base)
+    types, addresses, offset = ffi.new("uint32_t[]", _BATCH), ffi.new("uintptr_t[]", _BATCH), ffi.new("size_t *")
+    while found := lib.records_walk(base, len(base), offset, types, addresses, _BATCH):
+        if found < 0:
+            raise CorruptRecord(offset[0])
+        for kind, address in zip(ffi.unpack(types, found), ffi.unpack(addresses, found), strict=True):
+            yield ffi.gc(ffi.cast(structs.get(kind, _UNKNOWN), address), keep)
+
+
+def at(buffer: Any, offset: int) -> CData:
+    """Return the record at *offset*, of a row of :func:`parse` for example, as :func:`iterate` gives it.
+
+    Raises:
+        CorruptRecord: no record can be there.
+    """
+    base = ffi.from_buffer(buffer)
+    if not 0 <= offset < len(base) or lib.records_next(base, len(base), offset) < 0:
+        raise CorruptRecord(offset)
+    kind = (_structs or _find_structs()).get(ffi.cast(_HEADER, base + offset).type, _UNKNOWN)
+    return ffi.gc(ffi.cast(kind, base + offset), Keep(base))
+
+
+def _find_structs() -> dict[int, Any]:
+    types = ffi.typeof("enum perf_event_type").elements.items()
+    tags = {value: name.removeprefix("PERF_RECORD_").lower() for value, name in types}
+    del tags[lib.PERF_RECORD_MAX]
+    _structs.update({value: ffi.typeof(f"struct perf_record_{tag} *") for value, tag in tags.items()})
+    return _structs
+
+
+def header_of(record: Any) -> tuple[CData, int]:
+    """Return a pointer to the header of a record, and how many of its bytes are there.
+
+    These are ``header.size``, and of a record that :func:`iterate` gave no more than its buffer has: the bytes may have
+    changed since their size was checked.
+    """
+    kind = ffi.typeof(record) if isinstance(record, ffi.CData) else None
+    if kind is None or not (kind is _HEADER or kind is _UNKNOWN or kind in (_structs or _find_structs()).values()):
+        raise TypeError(f"record must be a pointer to a record, not {kind.cname if kind else type(record).__name__}")
+    if not record:
+        raise TypeError("record must be a pointer to a record, not NULL")
+    header = ffi.cast(_HEADER, record)
+    size = header.size
+    for keep in gc.get_referents(record):
+        if type(keep) is Keep:
+            size = min(size, len(keep.owner) - (_address(record) - _address(keep.owner)))
+    return header, size
+
+
+def _address(pointer: CData) -> int:
+    return int(ffi.cast("uintptr_t", pointer))
+
+
+def name(record: CData) -> bytes:
+    """Return the name at the end of an mmap, mmap2, comm, ksymbol or cgroup record."""
+    _, size = header_of(record)
+    kind = ffi.typeof(record)
+    field = _NAME_FIELDS.get(kind.cname)
+    if field is None:
+        raise TypeError(f"{kind.cname} carries no name")
+    room = size - ffi.offsetof(kind.item, field)
+    return bytes(ffi.string(getattr(record, field), room)) if room > 0 else b""
