@@ -125,7 +125,8 @@ def foreign_fd():
 
 @pytest.fixture(scope="session")
 def tracefs():
-    """The root of tracefs, mounted for the purpose where we may."""
+    """The root of tracefs, mounted until the end of the tests where it is not and we may."""
+    mounted = None
     try:
         root = events.tracefs()
     except FileNotFoundError:
@@ -137,7 +138,9 @@ def tracefs():
         root = events.tracefs()
     if not os.access(os.path.join(root, "events"), os.R_OK | os.X_OK):
         pytest.skip(f"{root} is for root only")
-    return root
+    yield root
+    if mounted:
+        subprocess.run(["umount", root], capture_output=True)
 
 
 @pytest.fixture

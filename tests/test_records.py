@@ -120,6 +120,18 @@ def test_sample_id_reads_the_trailer_behind_any_record(tag):
             assert (trailer.ip, trailer.size) == (0, found.header.size)
 
 
+@pytest.mark.parametrize("kind", [0, b.PERF_RECORD_MAX, 64])
+def test_sample_id_of_an_unknown_type_may_fill_the_record(kind):
+    """What is not known has no fields of its own that the trailer must leave alone; the header it must."""
+    attr = perf_event_attr(sample_type=b.PERF_SAMPLE_TIME | b.PERF_SAMPLE_IDENTIFIER, sample_id_all=1)
+    [found] = records.iterate(record(kind, u64(7, 8)))
+    trailer = records.sample_id(found, attr)
+    assert (trailer.time, trailer.id) == (7, 8)
+    [found] = records.iterate(record(kind, u64(7)))
+    with pytest.raises(records.CorruptRecord):
+        records.sample_id(found, attr)
+
+
 def test_sample_id_selects_among_several_events():
     """The trailer's own id says whose fields it has; it is found from the record's end."""
     attrs = {

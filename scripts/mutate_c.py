@@ -1,0 +1,243 @@
+"""Break cdefs/*.c on purpose, one small change at a time, and say which changes no test notices.
+
+    python scripts/mutate_c.py [--jobs N] [--lines FIRST-LAST] [FILE.c ...]
+
+Each change (a mutant) is compiled into a copy of the tree, and the tests of its file run there. A mutant is *killed* by a
+test that fails, or hangs; what all tests accept has *survived*. A change that the compiler refuses, or that gives the same
+machine code, is none. docs/mutation.md says why each kind of survivor is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import filecmp
+import os
+import queue
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+SANITIZED = "tests/test_sanitizers.py::test_the_decoders_touch_nothing_but_their_buffers[gcc]"
+RECORDS = [
+    "tests/test_records.py",
+    "tests/test_records_samples.py",
+    "tests/test_records_parse.py",
+    "tests/test_records_corrupt.py",
+]
+# The tests of each file, those that find most first.
+TESTS = {
+    "counters.c": ["tests/test_counters.py", "tests/test_counters_scaled.py", *RECORDS, SANITIZED],
+    "counters_user.c": ["tests/test_read_user.py"],
+    "ioctls.c": ["tests/test_ioctls.py", "tests/test_perf_event_open.py", "tests/test_ioctls_tracepoint.py"],
+    "records.c": [*RECORDS, SANITIZED],
+    "ring.c": [
+        *(f"tests/test_ring{part}.py" for part in ("_read", "_snapshot", "_aux", "")),
+        *(f"tests/kernel/test_ring_{part}.py" for part in ("wakeup", "soak")),
+        SANITIZED,
+    ],
+    "samples.c": ["tests/test_records_samples.py", *RECORDS, SANITIZED],
+}
+SECONDS = 120  # a run of tests that takes longer hangs
+
+SWAPS = {
+    "<": ["<=", ">="],
+    "<=": ["<", ">"],
+    ">": [">=", "<="],
+    ">=": [">", "<"],
+    "==": ["!="],
+    "!=": ["=="],
+    "+": ["-"],
+    "-": ["+"],
+    "*": ["/"],
+    "/": ["*"],
+    "%": ["/"],
+    "&": ["|"],
+    "|": ["&"],
+    "^": ["&"],
+    "<<": [">>"],
+    ">>": ["<<"],
+    "&&": ["||"],
+    "||": ["&&"],
+    "+=": ["-="],
+    "-=": ["+="],
+    "++": ["--"],
+}
+# An operator between two operands stands between spaces; a pointer's star and a sign do not.
+OPERATOR = re.compile(r"(?<= )(<<|>>|<=|>=|==|!=|&&|\|\||\+=|-=|[-<>+*/%&|^])(?= )|\+\+")
+NUMBER = re.compile(r"(?<![\w.])(0x[0-9a-fA-F]+|\d+)(?=[uUlL]*\b)")
+RETURNED = re.compile(r"\breturn (?!0;)([^;]+)")
+CONDITION = re.compile(r"\b(if|while) \(")
+STATEMENT = re.compile(r"^ +(?!return\b|const\b|break\b|struct\b|u?int\d*\w* |size_t |char |long )[\w*(].*;$", re.M)
+IGNORED = re.compile(r'/\*.*?\*/|"[^"\n]*"|^#.*?[^\\]$', re.M | re.S)
+
+
+class Mutant(NamedTuple):
+    """One change to one file: ``text[start:end]`` becomes *after*."""
+
+    file: str
+    line: int
+    start: int
+    end: int
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"cdefs/{self.file}:{self.line}: {self.before.strip()}  ->  {self.after.strip() or '(nothing)'}"
+
+
+def closing(text: str, at: int) -> int:
+    """Return where the parenthesis that opens at *at* closes."""
+    depth = 0
+    for i in range(at, len(text)):
+        depth += {"(": 1, ")": -1}.get(text[i], 0)
+        if depth == 0:
+            return i
+    raise ValueError("a parenthesis is not closed")
+
+
+def changes(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield (start, end, new text) of every change to C code whose comments, strings and directives are blank."""
+    for found in OPERATOR.finditer(text):
+        for swap in SWAPS[found[0]]:
+            yield *found.span(), swap
+    for found in NUMBER.finditer(text):
+        number = int(found[0], 0)
+        yield *found.span(), str(number + 1)
+        if number > 1:
+            yield *found.span(), str(number - 1)
+    for found in CONDITION.finditer(text):
+        start, end = found.end(), closing(text, found.end() - 1)
+        yield start, end, f"!({text[start:end]})"
+    for found in RETURNED.finditer(text):
+        yield *found.span(1), "0"
+    for found in STATEMENT.finditer(text):
+        if "(" in found[0] or "=" in found[0] or "+" in found[0]:
+            yield *found.span(), ";"
+
+
+def mutants(file: str) -> list[Mutant]:
+    """List the changes to a file of cdefs/, in the order of its lines."""
+    text = (ROOT / "cdefs" / file).read_text()
+    code = IGNORED.sub(lambda found: re.sub(r"\S", " ", found[0]), text)
+    found = [
+        Mutant(file, text.count("\n", 0, start) + 1, start, end, text[start:end], after)
+        for start, end, after in changes(code)
+    ]
+    return sorted(found, key=lambda one: (one.start, one.after))
+
+
+class Copy:
+    """A copy of the tree, with every object file, in which one mutant at a time is built and tested."""
+
+    def __init__(self, directory: Path) -> None:
+        self.root = directory
+        skipped = shutil.ignore_patterns("*.so", "__pycache__", ".hypothesis")
+        for name in ("cdefs", "perf_event_open_sys", "tests"):
+            shutil.copytree(ROOT / name, directory / name, ignore=skipped)
+        for name in ("build_perf.py", "pyproject.toml"):
+            shutil.copy(ROOT / name, directory)
+        module = directory / "_native.c"
+        runpy.run_path(str(directory / "build_perf.py"))["ffibuilder"].emit_c_code(str(module))
+        for source in (module, *(directory / "cdefs").glob("*.c")):
+            self.compile(source, source.with_suffix(".o"))
+
+    def compile(self, source: Path, target: Path) -> bool:
+        """Compile one file as build_perf.py has it compiled; False where the compiler refuses it."""
+        flags = ["-std=c11", "-O2", "-fvisibility=hidden", "-fPIC", "-w"]
+        includes = [f"-I{self.root / 'cdefs'}", f"-I{sysconfig.get_path('include')}"]
+        command = ["cc", *flags, *includes, "-c", str(source), "-o", str(target)]
+        return subprocess.run(command, capture_output=True).returncode == 0
+
+    def passes(self, tests: list[str]) -> bool:
+        """Link the object files, and run tests until one fails."""
+        objects = [str(path) for path in (self.root / "_native.o", *(self.root / "cdefs").glob("*.o"))]
+        target = self.root / "perf_event_open_sys" / "_native.abi3.so"
+        subprocess.run(["cc", "-shared", "-o", str(target), *objects], check=True)
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *dict.fromkeys(tests)]
+        process = subprocess.Popen(
+            command, cwd=self.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            return process.wait(SECONDS) == 0
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            process.wait()
+            return False
+
+    def judge(self, mutant: Mutant) -> str:
+        """Say what becomes of a mutant: refused, same, killed or survived."""
+        source = self.root / "cdefs" / mutant.file
+        text, original = source.read_text(), source.with_suffix(".o")
+        good, built = original.with_suffix(".good"), original.with_suffix(".built")
+        source.write_text(text[: mutant.start] + mutant.after + text[mutant.end :])
+        try:
+            if not self.compile(source, built):
+                return "refused"
+            if filecmp.cmp(built, original, shallow=False):
+                return "same"
+            original.rename(good)
+            built.rename(original)
+            try:
+                return "survived" if self.passes(TESTS[mutant.file]) else "killed"
+            finally:
+                good.rename(original)
+        finally:
+            source.write_text(text)
+
+
+def main() -> int:
+    """Try the mutants of the files; print the survivors as they are found, and a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", metavar="FILE.c", default=sorted(TESTS))
+    parser.add_argument("--jobs", type=int, default=2, help="how many at the same time (2)")
+    parser.add_argument("--lines", default="1-99999", help="only the mutants of these lines")
+    parser.add_argument("--list", action="store_true", help="list the mutants, and try none")
+    options = parser.parse_args()
+    first, last = map(int, options.lines.split("-"))
+    todo = [one for file in options.files for one in mutants(file) if first <= one.line <= last]
+    if options.list:
+        print(*todo, sep="\n")
+        return 0
+    copies: queue.Queue[Copy] = queue.Queue()
+    with tempfile.TemporaryDirectory() as directory:
+        for number in range(options.jobs):
+            copies.put(Copy(Path(directory, str(number))))
+        tests = [test for file in options.files for test in TESTS[file]]
+        untouched = copies.get()
+        if not untouched.passes(tests):
+            print("the tests fail before anything is changed", file=sys.stderr)
+            return 2
+        copies.put(untouched)
+
+        def judge(mutant: Mutant) -> str:
+            copy = copies.get()
+            try:
+                return copy.judge(mutant)
+            finally:
+                copies.put(copy)
+
+        results = Counter[tuple[str, str]]()
+        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+            for mutant, result in zip(todo, pool.map(judge, todo), strict=True):
+                results[mutant.file, result] += 1
+                if result == "survived":
+                    print(mutant, flush=True)
+    kinds = ("killed", "survived", "same", "refused")
+    print(f"\n{'':20}{''.join(f'{kind:>10}' for kind in kinds)}")
+    for file in options.files:
+        print(f"{file:20}{''.join(f'{results[file, kind]:10}' for kind in kinds)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
