@@ -47,7 +47,7 @@ TESTS = {
     ],
     "samples.c": ["tests/test_records_samples.py", *RECORDS, SANITIZED],
 }
-SECONDS = 120  # a run of tests that takes longer hangs
+SECONDS = 60  # a run of tests that takes longer hangs
 
 SWAPS = {
     "<": ["<=", ">="],

@@ -98,6 +98,33 @@ def test_a_buffer_below_the_next_record_is_a_buffer_error(room):
     assert ring.tail(page) == 40
 
 
+def test_a_record_may_be_nothing_but_its_header():
+    """PERF_RECORD_SWITCH has 8 bytes: the last of several, and one alone, are whole records."""
+    page, area, _ = synthetic_ring()
+    put(page, area, record(b.PERF_RECORD_SWITCH) * 3)
+    assert ring.read_into(page, bytearray(23)) == 16
+    with pytest.raises(BufferError, match="next record has 8 bytes, and the buffer 7"):
+        ring.read_into(page, bytearray(7))
+    assert ring.read_into(page, bytearray(8)) == 8
+
+
+@pytest.mark.parametrize(
+    ("offset", "size", "expected"),
+    [
+        (PAGE_SIZE, 4 * PAGE_SIZE, 4 * PAGE_SIZE),
+        (0, PAGE_SIZE, 0),
+        (PAGE_SIZE, 3 * PAGE_SIZE, 0),
+        (PAGE_SIZE, PAGE_SIZE // 2, 0),
+        (PAGE_SIZE, 0, 0),
+    ],
+)
+def test_ring_data_size_is_what_the_page_says_or_0(offset, size, expected):
+    """For pages that the caller mapped: 0 where the page's own words describe no ring."""
+    page, _, _ = synthetic_ring(4)
+    page.data_offset, page.data_size = offset, size
+    assert lib.ring_data_size(page) == expected
+
+
 def test_only_a_writable_contiguous_buffer_is_filled():
     """bytes, a read-only view and one with gaps are refused before anything is consumed; any item size will do."""
     page, area, _ = synthetic_ring()

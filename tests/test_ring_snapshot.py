@@ -1,8 +1,10 @@
 """Rings that the kernel overwrites: the newest records first, none torn."""
 
 import itertools
+import subprocess
 
 import pytest
+from support.compilers import TESTS, WARNINGS, compiler, sources
 from support.encode import record
 from support.events import FAULTS
 from support.machine import PAGE_SCALE, PAGE_SIZE, WORD
@@ -99,3 +101,14 @@ def test_an_overwritten_ring_read_forward_is_a_value_error(event):
         fault(3)
         with pytest.raises(ValueError, match="not a ring that is written backward"):
             ring.snapshot_into(page, bytearray(4096))
+
+
+@pytest.mark.skipif(WORD < 64, reason="positions of 32 bits are loaded in another way")
+def test_snapshot_leaves_out_what_the_kernel_overwrites_meanwhile(tmp_path):
+    """Of a ring that is written at every moment of the copy, the records that are intact, and no other."""
+    program = tmp_path / "snapshot"
+    command = [compiler("cc", tmp_path), "-std=gnu11", *WARNINGS, f"-I{sources()[0].parent}", "-o", program]
+    built = subprocess.run([*command, TESTS / "snapshot.c"], capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    ran = subprocess.run([program], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr) == (0, "")

@@ -1,37 +1,11 @@
 """The C files under AddressSanitizer and UndefinedBehaviorSanitizer, and without a warning, by gcc and clang."""
 
-import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
+from support.compilers import SANITIZERS, TESTS, WARNINGS, compiler, sources
 
 from perf_event_open_sys import get_include
-
-ROOT = Path(__file__).parent
-WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
-SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1"]
-
-
-def compiler(name, tmp_path, *flags):
-    """Return the path of a compiler that can do what *flags* ask; skip where there is none."""
-    path = shutil.which(name)
-    if not path:
-        pytest.skip(f"{name} is not installed")
-    program = tmp_path / "empty.c"
-    program.write_text("int main(void) { return 0; }\n")
-    tried = subprocess.run([path, *flags, str(program), "-o", str(tmp_path / "empty")], capture_output=True, text=True)
-    if tried.returncode:
-        pytest.skip(f"{name} cannot {' '.join(flags)}: {tried.stderr.strip().splitlines()[-1]}")
-    return path
-
-
-def sources():
-    """Return the C files; an installed wheel has the headers only."""
-    found = sorted(Path(get_include()).glob("*.c"))
-    if not found:
-        pytest.skip("the C sources are not here: this is no source tree")
-    return found
 
 
 @pytest.mark.parametrize("name", ["gcc", "clang"])
@@ -53,7 +27,7 @@ def test_the_decoders_touch_nothing_but_their_buffers(name, tmp_path):
     path = compiler(name, tmp_path, *SANITIZERS)
     program = tmp_path / "sanitize"
     tested = [source for source in sources() if source.stem != "ioctls"]
-    command = [path, "-std=c11", *WARNINGS, *SANITIZERS, f"-I{get_include()}", "-o", program, ROOT / "sanitize.c"]
+    command = [path, "-std=c11", *WARNINGS, *SANITIZERS, f"-I{get_include()}", "-o", program, TESTS / "sanitize.c"]
     built = subprocess.run([*command, *tested], capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     ran = subprocess.run([program], capture_output=True, text=True, timeout=300)
