@@ -26,19 +26,27 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..bindings import perf_event_attr_p
+    from ._filter import explain_filter as explain_filter
+    from ._format import Field as Field
+    from ._format import Format as Format
+    from ._format import tracepoint_format as tracepoint_format
 
 __all__ = [
     "HARDWARE",
     "SOFTWARE",
     "Event",
+    "Field",
+    "Format",
     "Pmu",
     "attr",
     "cache_events",
+    "explain_filter",
     "parse",
     "parse_cpu_list",
     "pmu_type",
     "pmus",
     "tracefs",
+    "tracepoint_format",
     "tracepoint_id",
     "tracepoints",
 ]
@@ -71,3 +79,12 @@ def parse(text: str, *, sysfs: str = SYSFS, tracefs: str | None = None, **overri
     kinds of CPU) becomes several. Arguments and errors are those of :func:`attr`.
     """
     return Resolver(text, sysfs, tracefs, overrides).groups()
+
+
+def __getattr__(name: str) -> Any:
+    """Import what few programs use by its first use: events are read without ``struct``, ``re`` and ``records``."""
+    if name not in ("Field", "Format", "explain_filter", "tracepoint_format"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{'_filter' if name == 'explain_filter' else '_format'}"), name)
