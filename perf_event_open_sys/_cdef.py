@@ -21,6 +21,8 @@ REGISTERS = {
     "x86_64": "x86",
 }
 
+_DIRECTIVES = ("#if", "#ifdef", "#ifndef", "#else", "#endif", "#define", "#include", "#pragma", "#error")
+
 
 def headers(include: Path) -> list[Path]:
     """List the headers of the target, in the order in which they build on each other."""
@@ -41,11 +43,16 @@ def declarations(include: Path) -> str:
 
 
 def selected(text: str, holds: set[str]) -> str:
-    """Return a header without directives, #define excepted, and without blocks whose #if is not in *holds*."""
+    """Return a header without directives, #define excepted, and without blocks whose #if is not in *holds*.
+
+    A directive beside these is a ValueError: what an ``#elif`` hides would be missing in silence.
+    """
     lines = []
     live = [True]
-    for line in text.splitlines():
+    for number, line in enumerate(text.splitlines(), 1):
         directive, _, condition = line.partition(" ")
+        if line.lstrip().startswith("#") and directive not in _DIRECTIVES:
+            raise ValueError(f"line {number}: {line.strip()!r} is a directive that is not understood here")
         if directive in ("#if", "#ifdef"):
             live.append(condition in holds)
         elif directive == "#ifndef":
