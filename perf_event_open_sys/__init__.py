@@ -10,8 +10,8 @@ import os
 
 try:
     from ._native import ffi, lib
-except ModuleNotFoundError as error:
-    if error.name != f"{__name__}._native":
+except ModuleNotFoundError as _error:
+    if _error.name != f"{__name__}._native":
         raise
     raise ImportError(
         f"{os.path.dirname(__file__)} has no compiled module: it is a source tree. "
@@ -33,9 +33,9 @@ from .ioctls import perf_event_open
 
 TYPE_CHECKING = False  # typing itself costs more than the rest of this import
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from cffi import FFI
+
+    from . import events as events
 
 __all__ = [
     "HEADERS_VERSION",
@@ -89,10 +89,12 @@ def get_ffibuilder() -> FFI:
     return builder
 
 
-def __getattr__(name: str) -> ModuleType:
-    """Import ``events`` by its first use: it costs more than all the rest."""
-    if name != "events":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # a type checker would take any name for one of the package
 
-    return import_module(f"{__name__}.events")
+    def __getattr__(name):
+        """Import ``events`` by its first use: it costs more than all the rest."""
+        if name != "events":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        return import_module(f"{__name__}.events")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from ._native import CData
+    from .bindings import perf_event_attr_p
 
 _SYSCTL = "/proc/sys/kernel/perf_event_"
 _DEVICES = f"/sys/{DEVICES}"
@@ -297,7 +297,7 @@ def _culprit(attr: Any, pid: int, cpu: int, group_fd: int, flags: int) -> str:
     return f"{whose} does not take config {attr.config:#x}, or a combination of the attr's fields"
 
 
-def _opens(attr: CData, pid: int, cpu: int, group_fd: int, flags: int) -> bool:
+def _opens(attr: perf_event_attr_p, pid: int, cpu: int, group_fd: int, flags: int) -> bool:
     fd = lib.perf_event_open(attr, pid, cpu, group_fd, flags | lib.PERF_FLAG_FD_CLOEXEC)
     if fd >= 0:
         os.close(fd)

@@ -13,9 +13,11 @@ from ._native import ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeVar
 
-    from ._native import CData
+    from .bindings import CType, _Memory, void_p
+
+    _P = TypeVar("_P", bound=_Memory)
 
 
 class Mapping:
@@ -27,8 +29,8 @@ class Mapping:
 
     __slots__ = ("gone", "owner", "reference", "size", "writable")
 
-    def __init__(self, owner: CData, size: int, *, writable: bool) -> None:
-        self.owner: CData | None = owner
+    def __init__(self, owner: _Memory, size: int, *, writable: bool) -> None:
+        self.owner: Any = owner
         self.size = size  # of the ring, in bytes, as it was mapped: the shared page may say anything later
         self.writable = writable
         self.gone = ""
@@ -51,12 +53,12 @@ def _forked(mappings: dict[int, Mapping] = _mappings, forks: list[int] = _forks)
 os.register_at_fork(after_in_child=_forked)
 
 
-def own(ctype: Any, address: CData, mapped_size: int, ring_size: int, *, writable: bool) -> CData:
+def own(ctype: CType[_P], address: void_p, mapped_size: int, ring_size: int, *, writable: bool) -> _P:
     """Return a pointer of *ctype* that owns what was mapped at *address*, until it is released or collected."""
     from weakref import ref
 
     def unmap(
-        address: CData,
+        address: _P,
         munmap: Any = lib.ring_unmap,  # a name of the module may be None by then, at the end of the interpreter
         forks: list[int] = _forks,
         forks_then: int = _forks[0],
@@ -67,7 +69,7 @@ def own(ctype: Any, address: CData, mapped_size: int, ring_size: int, *, writabl
     owner = ffi.gc(ffi.cast(ctype, address), unmap, mapped_size)
     mapping = Mapping(owner, ring_size, writable=writable)
 
-    def release(_: CData, known_groups: dict[Any, Any] = groups) -> None:
+    def release(_: _P, known_groups: dict[Any, Any] = groups) -> None:
         mapping.gone = mapping.gone or "was unmapped: its with block has ended, or it was released"
         mapping.owner = None
         known_groups.clear()
@@ -83,7 +85,7 @@ def own(ctype: Any, address: CData, mapped_size: int, ring_size: int, *, writabl
     return pointer
 
 
-def find(pointer: Any) -> tuple[CData, Mapping] | None:
+def find(pointer: _P) -> tuple[_P, Mapping] | None:
     """Return the owner of a pointer that :func:`own` has made and what it stands for; None for any other pointer.
 
     Raises:

@@ -11,21 +11,25 @@ if TYPE_CHECKING:
 
     import numpy
 
-    from ._native import CData
+    from ._native import _Name
+    from .bindings import CType, perf_sample_a
 
 
-def view(cdata: CData) -> numpy.ndarray[Any, Any]:
+def view(cdata: perf_sample_a) -> numpy.ndarray[Any, Any]:
     """Return an array of structs as a structured NumPy array of the same memory, which it keeps alive."""
     import numpy as np
 
-    return np.frombuffer(ffi.buffer(cdata), dtype(ffi.typeof(cdata).item))
+    memory: Any = ffi.buffer(cdata)
+    rows: numpy.ndarray[Any, Any] = np.frombuffer(memory, dtype(ffi.typeof(cdata).item))
+    return rows
 
 
-def dtype(ctype: Any) -> numpy.dtype[Any]:
+def dtype(ctype: CType[Any] | _Name) -> numpy.dtype[Any]:
     """See :func:`perf_event_open_sys.records.dtype`."""
     import numpy as np
 
-    kind = ffi.typeof(ctype) if isinstance(ctype, str) else ctype
+    named: Any = ctype
+    kind = ffi.typeof(named) if isinstance(ctype, str) else ctype
     names, formats, offsets = [], [], []
     words: dict[int, Any] = {}
     for field, info in kind.fields:

@@ -30,7 +30,8 @@ def _pointer(parameter: str, ctype: str) -> Callable[[Any], Any]:
 
     As in C, an array stands for its first element. A struct stands for its address.
     """
-    expected = _typeof(f"{ctype} *")
+    name: Any = f"{ctype} *"  # a name that is not written out is Any to the types of ffi
+    expected = _typeof(name)
 
     def check(value: Any) -> Any:
         if isinstance(value, _CData):
@@ -46,7 +47,7 @@ def _pointer(parameter: str, ctype: str) -> Callable[[Any], Any]:
     return check
 
 
-def _array(parameter: str, ctype: str) -> Callable[[Any], Any]:
+def _array(parameter: str, ctype: Any) -> Callable[[Any], Any]:
     """Return a function that gives an array of *ctype* back, and raises TypeError for anything else."""
     item = _typeof(ctype)
 

@@ -13,9 +13,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-    from ._native import CData
+    from .bindings import perf_event_attr_p, perf_event_query_bpf_p
 
 globals().update({name: getattr(lib, name) for name in dir(lib) if name.isupper()})
+
+# The names of the stub file's C types, for annotations that are evaluated: _p is a pointer, _a an array, _s a struct.
+_SCALARS = (
+    *("char", "int", "unsigned_int", "long", "unsigned_long", "int8_t", "uint8_t", "int16_t", "uint16_t"),
+    *("int32_t", "uint32_t", "int64_t", "uint64_t", "size_t", "ssize_t", "intptr_t", "uintptr_t"),
+)
+_typedefs, _structs, _unions = ffi.list_types()
+_names = [f"{name}_{kind}" for name in (*_SCALARS, *_typedefs, *_structs, *_unions) for kind in "pa"]
+_names += [f"{name}_s" for name in (*_typedefs, *_structs, *_unions)]
+globals().update(dict.fromkeys(("CData", "void_p", "perf_record_p", *_names), ffi.CData), CType=ffi.CType)
 
 _ATTR = ffi.typeof("struct perf_event_attr *")
 _ATTR_SIZE = ffi.sizeof(_ATTR.item)
@@ -54,7 +64,7 @@ def _new(ctype: Any, fields: dict[str, Any]) -> Any:
         _refuse(ctype, fields, error)
 
 
-def perf_event_attr(**fields: Any) -> Any:
+def perf_event_attr(**fields: int) -> perf_event_attr_p:
     """Return a new ``struct perf_event_attr *``, its ``size`` this module's unless given.
 
     Raises:
@@ -64,7 +74,19 @@ def perf_event_attr(**fields: Any) -> Any:
     return _new(_ATTR, {"size": _ATTR_SIZE} | fields)
 
 
-def perf_event_query_bpf(ids_len: int) -> Any:
+def _list_fields(construct: Any, ctype: Any) -> None:
+    """Add the names of the struct's fields to a constructor's docstring, for ``help()``."""
+    names = [name for name, _ in ctype.item.fields if not name.startswith("__")]
+    lines = [", ".join(names[i : i + 6]) for i in range(0, len(names), 6)]
+    text = construct.__doc__.rstrip()
+    margin = construct.__doc__[len(text) :].lstrip("\n")  # CPython 3.13 takes it out of docstrings
+    construct.__doc__ = f"{text}\n\n{margin}Fields:\n    {margin}" + f",\n    {margin}".join(lines)
+
+
+_list_fields(perf_event_attr, _ATTR)
+
+
+def perf_event_query_bpf(ids_len: int) -> perf_event_query_bpf_p:
     """Return a new ``struct perf_event_query_bpf *`` with room for *ids_len* program ids."""
     _new(_QUERY, {"ids_len": ids_len})  # refuses what is no u32, before memory is asked for it
     return ffi.new(_QUERY, {"ids_len": ids_len, "ids": ids_len})
@@ -123,13 +145,15 @@ def copy(pointer: Any, **overrides: Any) -> Any:
 
 
 def _constructor(ctype: str) -> Any:
-    pointer = ffi.typeof(f"{ctype} *")
+    name: Any = f"{ctype} *"  # a name that is not written out is Any to the types of ffi
+    pointer = ffi.typeof(name)
 
-    def construct(**fields: Any) -> Any:
+    def construct(**fields: int) -> Any:
         return _new(pointer, fields)
 
     construct.__name__ = construct.__qualname__ = ctype.split()[-1]
     construct.__doc__ = f"Return a new ``{ctype} *``; errors as for :func:`perf_event_attr`."
+    _list_fields(construct, pointer)
     return construct
 
 
@@ -152,6 +176,11 @@ def PERF_MEM_S(a: str, s: str) -> int:  # noqa: N802
         raise ValueError(f"no PERF_MEM_{a}_{s}{nearest(f'PERF_MEM_{a}_{s}', known)}") from None
 
 
+def _enumerators(enum: str) -> dict[int, str]:
+    ctype: Any = f"enum {enum}"
+    return ffi.typeof(ctype).elements
+
+
 def name_of(enum: str, value: int) -> str:
     """Return the C name of a value: ``name_of("perf_event_type", 9)`` is ``"PERF_RECORD_SAMPLE"``.
 
@@ -159,7 +188,7 @@ def name_of(enum: str, value: int) -> str:
         ValueError: the header has no such enum, or the enum no such value.
     """
     try:
-        names: dict[int, str] = ffi.typeof(f"enum {enum}").elements
+        names = _enumerators(enum)
     except (ffi.error, AttributeError):  # AttributeError: a pointer to the enum, for example
         raise ValueError(f"no enum {enum}") from None
     if value not in names:
@@ -167,19 +196,19 @@ def name_of(enum: str, value: int) -> str:
     return names[value]
 
 
-def _named(field: str, attr: CData) -> str:
+def _named(field: str, attr: perf_event_attr_p) -> str:
     value = getattr(attr, field)
     if field in _FLAGS:
-        names = ffi.typeof(f"enum {_FLAGS[field]}").elements
+        names = _enumerators(_FLAGS[field])
         known = [bit for bit in sorted(names) if bit & value and not names[bit].endswith("_MAX")]
         rest = value & ~sum(known)
         return "|".join([names[bit] for bit in known] + [hex(rest)] * bool(rest))
     enum = {"type": "perf_type_id", "config": _CONFIGS.get(attr.type, "")}.get(field)
-    name = ffi.typeof(f"enum {enum}").elements.get(value) if enum else None
+    name = _enumerators(enum).get(value) if enum else None
     return f"{value} ({name})" if name else str(value) if value < 2**16 else hex(value)
 
 
-def dump(attr: CData) -> str:
+def dump(attr: perf_event_attr_p) -> str:
     """Return the fields of *attr* that are not zero, one a line, flags and enums by their C names.
 
     ``type`` is always shown, and ``config`` where it has a name. Of each union one member is shown, the one that the

@@ -17,22 +17,22 @@ from ._pointers import counts_array, counts_pointer, fd_array, page_pointer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
     from typing import NoReturn
 
-    from ._native import CData
+    from .bindings import int_a, perf_counts_a, perf_counts_p, perf_counts_s, perf_event_mmap_page_p
 
 _COUNTS = ffi.typeof("struct perf_counts *")
 _COUNTS_ARRAY = ffi.typeof("struct perf_counts[]")
 _FDS = ffi.typeof("int[]")
 _SIZE = ffi.typeof("size_t *")
-_WORDS = ffi.typeof("uint64_t[2]")
+_WORDS = ffi.typeof("uint64_t[]")
 _new = ffi.new
 _read = lib.counters_read
 _read_many = lib.counters_read_many
 
 
-def read(fd: int, read_format: int = 0) -> list[CData]:
+def read(fd: int, read_format: int = 0) -> list[perf_counts_p]:
     """Read an event, or with ``PERF_FORMAT_GROUP`` all of its group: one ``struct perf_counts *`` each, leader first.
 
     Raises:
@@ -56,7 +56,7 @@ def read(fd: int, read_format: int = 0) -> list[CData]:
     return [_new(_COUNTS, members[i]) for i in range(nr)]
 
 
-def read_into(fds: Sequence[int] | CData, read_format: int, out: CData) -> int:
+def read_into(fds: Iterable[int] | int_a, read_format: int, out: perf_counts_a) -> int:
     """Read many events in one call into C, which releases the GIL once; return how many elements of *out* were filled.
 
     Args:
@@ -87,19 +87,19 @@ def read_into(fds: Sequence[int] | CData, read_format: int, out: CData) -> int:
     return filled
 
 
-def scaled(counts: CData) -> int | None:
+def scaled(counts: perf_counts_p | perf_counts_s) -> int | None:
     """Return the estimate ``value * time_enabled // time_running`` for an event that shared its counter.
 
     Exact: the product has 128 bits. The value itself where the format has no times; None where the event was enabled and
     never ran, so that nothing is known.
     """
-    words = _new(_WORDS)
+    words = _new(_WORDS, 2)
     if not lib.counters_scale(counts_pointer(counts), words):
         return None
     return int(words[1] << 64 | words[0])
 
 
-def read_user(page: CData, out: CData | None = None) -> CData | None:
+def read_user(page: perf_event_mmap_page_p, out: perf_counts_p | None = None) -> perf_counts_p | None:
     """Read an event of the calling thread without a system call, from its mapped control page.
 
     The event must be one of this thread (pid 0, cpu -1). On x86 it is read by ``rdpmc``, on arm64

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-    from ._native import CData
+    from .bindings import perf_event_attr_p
 
 # What an errno of perf_event_open means by itself. Static text, in this module: after EMFILE no file can be opened, not
 # even that of another module, and after EFAULT the attr cannot be read.
@@ -42,7 +42,7 @@ def refused(call: str, hint: str = "") -> NoReturn:
     failed(code, call, hint or _reason("of_call", code, call))
 
 
-def open_refused(attr: CData, pid: int, cpu: int, group_fd: int, flags: int) -> NoReturn:
+def open_refused(attr: perf_event_attr_p, pid: int, cpu: int, group_fd: int, flags: int) -> NoReturn:
     """Raise what ``perf_event_open`` left in ``ffi.errno``, with its diagnosis."""
     code = ffi.errno  # the diagnosis may ask the kernel again
     failed(code, "perf_event_open", diagnose(code, attr, pid, cpu, group_fd, flags))
@@ -54,7 +54,7 @@ def map_refused(fd: int, pages: int, what: str = "ring") -> NoReturn:
     failed(code, f"mmap of the {what}", _reason("of_map", code, fd, pages))
 
 
-def diagnose(errno: int, attr: CData, pid: int, cpu: int, group_fd: int, flags: int) -> str:
+def diagnose(errno: int, attr: perf_event_attr_p, pid: int, cpu: int, group_fd: int, flags: int) -> str:
     """Say in a sentence or two why ``perf_event_open`` with these arguments gave *errno*, and what to do.
 
     Empty where nothing is known beyond errno's own text. Where no rule is seen to be broken, ``EINVAL`` and

@@ -17,11 +17,11 @@ from .bindings import perf_event_query_bpf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._native import CData
+    from .bindings import perf_event_attr_p
 
 
 def perf_event_open(
-    attr: CData,
+    attr: perf_event_attr_p,
     pid: int = 0,
     cpu: int = -1,
     group_fd: int = -1,
@@ -138,7 +138,7 @@ def query_bpf(fd: int, max_ids: int = 64) -> list[int]:
     return [query.ids[i] for i in range(query.prog_cnt)]
 
 
-def modify_attributes(fd: int, attr: CData) -> None:
+def modify_attributes(fd: int, attr: perf_event_attr_p) -> None:
     """Move a breakpoint: give it the ``bp_addr``, ``bp_len``, ``bp_type`` and ``disabled`` of *attr*."""
     if lib.ioctl_modify_attributes(fd, attr_pointer(attr)):
         errors.refused("PERF_EVENT_IOC_MODIFY_ATTRIBUTES")

@@ -10,6 +10,7 @@ comments in the header.
 
 from __future__ import annotations
 
+from _collections_abc import Sequence  # collections.abc would import collections
 from errno import EBADMSG, ENOENT
 
 from ._native import ffi, lib
@@ -19,11 +20,29 @@ from ._walk import CorruptRecord, Keep, at, header_of, iterate, name
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from typing import Any, NoReturn
+    from typing import Any, NoReturn, TypeVar, overload
 
     import numpy
 
-    from ._native import CData
+    from ._native import _Buffer, _Name
+    from .bindings import (
+        CData,
+        CType,
+        char_a,
+        char_p,
+        perf_branch_entry_a,
+        perf_counts_p,
+        perf_event_attr_p,
+        perf_event_header_p,
+        perf_record_p,
+        perf_sample_a,
+        perf_sample_p,
+        records_event_a,
+        uint64_t_a,
+    )
+
+    _C = TypeVar("_C", bound=CData)
+    _Attr = perf_event_attr_p | Mapping[int, perf_event_attr_p]
 
 __all__ = [
     "CorruptRecord",
@@ -59,34 +78,45 @@ _SAMPLE_SIZE = ffi.sizeof(_SAMPLE.item)
 _new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
 
-def _array(ctype: Any, pointer: CData, size: int) -> CData:
+def _array(ctype: CType[_C], pointer: perf_sample_p | perf_sample_a | char_p, size: int) -> _C:
     """Return *size* bytes from *pointer* on as an array, which keeps the pointer."""
     return ffi.from_buffer(ctype, ffi.buffer(pointer, size))
 
 
-class Samples:
+class Samples(Sequence["perf_sample_p"]):
     """A sequence of samples in one C array, ``cdata``. An element is a ``struct perf_sample *`` that keeps the array."""
 
     __slots__ = ("_keep", "cdata")
 
-    def __init__(self, cdata: CData) -> None:
+    def __init__(self, cdata: perf_sample_a) -> None:
         """View a ``struct perf_sample[]``, and keep it."""
-        self.cdata = samples_array(cdata)
+        self.cdata: perf_sample_a = samples_array(cdata)
         self._keep = Keep(cdata)
 
     def __len__(self) -> int:
         return len(self.cdata)
 
-    def __getitem__(self, index: Any) -> Any:
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, index: int) -> perf_sample_p: ...
+        @overload
+        def __getitem__(self, index: slice) -> Samples: ...
+
+    def __getitem__(self, index: int | slice) -> perf_sample_p | Samples:
         if not isinstance(index, slice):
             return ffi.gc(self.cdata + range(len(self))[index], self._keep)
         start, stop, step = index.indices(len(self))
         if step != 1:
-            return [self[i] for i in range(start, stop, step)]
+            chosen = range(start, stop, step)
+            rows = ffi.new(_SAMPLES, len(chosen))
+            for place, i in enumerate(chosen):
+                rows[place] = self.cdata[i]
+            return Samples(rows)
         begin = ffi.gc(self.cdata + start, self._keep)
         return Samples(_array(_SAMPLES, begin, max(0, stop - start) * _SAMPLE_SIZE))
 
-    def __iter__(self) -> Iterator[CData]:
+    def __iter__(self) -> Iterator[perf_sample_p]:
         return (self[i] for i in range(len(self)))
 
     def sort_by_time(self) -> None:
@@ -100,7 +130,7 @@ class Samples:
         return f"<{len(self)} samples>"
 
 
-def _events(attr: CData | Mapping[int, CData], *, trailer: bool = False) -> tuple[CData, list[Any]]:
+def _events(attr: _Attr, *, trailer: bool = False) -> tuple[records_event_a, list[Any]]:
     """Return the ``records_event[]`` of the given attrs, sorted by id, and what it points to, which must outlive it."""
     known = (lib.PERF_SAMPLE_MAX, lib.PERF_SAMPLE_BRANCH_MAX, lib.PERF_FORMAT_MAX)
     if isinstance(attr, ffi.CData):
@@ -137,7 +167,7 @@ def _stopped(offset: int, n_samples: int) -> NoReturn:
 
 
 def parse_into(
-    buffer: Any, attr: CData | Mapping[int, CData], out: CData, *, all_records: bool = False
+    buffer: _Buffer, attr: _Attr, out: perf_sample_a, *, all_records: bool = False
 ) -> tuple[int, int]:
     """Decode the samples of *buffer* into *out*, a ``struct perf_sample[]``; return (samples, bytes consumed).
 
@@ -156,9 +186,9 @@ def parse_into(
     return _parse(ffi.from_buffer(buffer), attr, samples_array(out), all_records=all_records)
 
 
-def _parse(base: CData, attr: CData | Mapping[int, CData], out: CData, *, all_records: bool) -> tuple[int, int]:
+def _parse(base: char_a, attr: _Attr, out: perf_sample_a, *, all_records: bool) -> tuple[int, int]:
     events, _attrs = _events(attr)
-    progress = ffi.new("size_t[2]")
+    progress = ffi.new("size_t[]", 2)
     decode = lib.records_parse_all if all_records else lib.records_parse
     n_samples = decode(base, len(base), events, len(events), out, len(out), progress, progress + 1)
     if n_samples < 0:
@@ -166,7 +196,7 @@ def _parse(base: CData, attr: CData | Mapping[int, CData], out: CData, *, all_re
     return n_samples, progress[0]
 
 
-def parse(buffer: Any, attr: CData | Mapping[int, CData], *, all_records: bool = False) -> Samples:
+def parse(buffer: _Buffer, attr: _Attr, *, all_records: bool = False) -> Samples:
     """Decode every sample of *buffer*, or with *all_records* every record; as :func:`parse_into`, into a new array."""
     base = ffi.from_buffer(buffer)
     room = (lib.records_count_all if all_records else lib.records_count)(base, len(base))
@@ -181,7 +211,7 @@ def parse(buffer: Any, attr: CData | Mapping[int, CData], *, all_records: bool =
 
 
 def columns(
-    buffer: Any, attr: CData | Mapping[int, CData], fields: Iterable[str]
+    buffer: _Buffer, attr: _Attr, fields: Iterable[str]
 ) -> dict[str, numpy.ndarray[Any, Any]]:
     """Decode only the given fields of every sample of *buffer*, each into a NumPy array of its own: no rows are made.
 
@@ -201,7 +231,7 @@ def columns(
     # No sample is smaller than its fixed fields. One more: in a full array, what is corrupt behind would not be found.
     smallest = min(8 + 8 * (one.sample_type & _FIXED).bit_count() for _, one in attrs)
     arrays, into = column_arrays(fields, len(base) // smallest + 1)
-    progress = ffi.new("size_t[2]")
+    progress = ffi.new("size_t[]", 2)
     room = len(base) // smallest + 1
     n = lib.records_columns(base, len(base), events, len(events), into, len(into), room, progress, progress + 1)
     found = {name: array[: progress[1]] for name, array in arrays.items()}
@@ -214,7 +244,7 @@ def columns(
     return found
 
 
-def sample_id(record: CData, attr: CData | Mapping[int, CData]) -> CData:
+def sample_id(record: perf_record_p | perf_event_header_p, attr: _Attr) -> perf_sample_p:
     """Return the ``sample_id_all`` trailer of any record but a sample: a new ``struct perf_sample *``.
 
     Raises:
@@ -236,7 +266,7 @@ def _checked(total: int, offset: int, size: int) -> None:
         raise ValueError("the sample is not of this buffer: it reaches beyond its end")
 
 
-def _view(ctype: Any, buffer: Any, offset: int, count: int) -> CData:
+def _view(ctype: CType[_C], buffer: Any, offset: int, count: int) -> _C:
     """Return elements of *buffer* as an array, which keeps it; of a read-only buffer a copy, since cffi's are writable."""
     size = count * ffi.sizeof(ctype.item)
     view = memoryview(buffer)
@@ -253,7 +283,7 @@ def _bytes_of(buffer: Any, offset: int, size: int) -> memoryview:
     return view[offset : offset + size]
 
 
-def callchain(buffer: Any, sample: CData) -> CData:
+def callchain(buffer: _Buffer, sample: perf_sample_p) -> uint64_t_a:
     """Return the callchain as a ``uint64_t[]`` view of *buffer*; ``PERF_CONTEXT_*`` markers are among the addresses.
 
     cffi knows no read-only arrays: of a read-only buffer this is a copy, here and in the other functions that return one.
@@ -262,19 +292,19 @@ def callchain(buffer: Any, sample: CData) -> CData:
     return _view(_WORDS, buffer, sample.callchain_offset, sample.callchain_count)
 
 
-def raw(buffer: Any, sample: CData) -> memoryview:
+def raw(buffer: _Buffer, sample: perf_sample_p) -> memoryview:
     """Return the raw data as a view of *buffer*, the kernel's padding included; of a tracepoint, its fields."""
     sample = sample_pointer(sample)
     return _bytes_of(buffer, sample.raw_offset, sample.raw_count)
 
 
-def branches(buffer: Any, sample: CData) -> CData:
+def branches(buffer: _Buffer, sample: perf_sample_p) -> perf_branch_entry_a:
     """Return the branch stack, newest first, as a ``struct perf_branch_entry[]`` view of *buffer*."""
     sample = sample_pointer(sample)
     return _view(_BRANCHES, buffer, sample.branch_offset, sample.branch_count)
 
 
-def user_regs(buffer: Any, sample: CData) -> CData:
+def user_regs(buffer: _Buffer, sample: perf_sample_p) -> uint64_t_a:
     """Return the user registers of ``attr.sample_regs_user``, lowest bit first, as a ``uint64_t[]`` view of *buffer*.
 
     Empty where ``sample.user_regs_abi`` is ``PERF_SAMPLE_REGS_ABI_NONE``, as in a kernel thread.
@@ -283,25 +313,25 @@ def user_regs(buffer: Any, sample: CData) -> CData:
     return _view(_WORDS, buffer, sample.user_regs_offset, sample.user_regs_count)
 
 
-def intr_regs(buffer: Any, sample: CData) -> CData:
+def intr_regs(buffer: _Buffer, sample: perf_sample_p) -> uint64_t_a:
     """Return the registers of ``attr.sample_regs_intr`` at the interrupt, as :func:`user_regs`."""
     sample = sample_pointer(sample)
     return _view(_WORDS, buffer, sample.intr_regs_offset, sample.intr_regs_count)
 
 
-def user_stack(buffer: Any, sample: CData) -> memoryview:
+def user_stack(buffer: _Buffer, sample: perf_sample_p) -> memoryview:
     """Return the part of the user stack that the kernel could copy, from the stack pointer up, as a view of *buffer*."""
     sample = sample_pointer(sample)
     return _bytes_of(buffer, sample.user_stack_offset, sample.user_stack_count)
 
 
-def aux(buffer: Any, sample: CData) -> memoryview:
+def aux(buffer: _Buffer, sample: perf_sample_p) -> memoryview:
     """Return the AUX data of the sample as a view of *buffer*."""
     sample = sample_pointer(sample)
     return _bytes_of(buffer, sample.aux_offset, sample.aux_count)
 
 
-def counts(buffer: Any, sample: CData) -> list[CData]:
+def counts(buffer: _Buffer, sample: perf_sample_p) -> list[perf_counts_p]:
     """Return the counts that ``PERF_SAMPLE_READ`` put into the sample, one per group member, as ``counters.read`` does."""
     sample = sample_pointer(sample)
     read_format = sample.read_format
@@ -313,14 +343,14 @@ def counts(buffer: Any, sample: CData) -> list[CData]:
     return [ffi.new("struct perf_counts *", found[i]) for i in range(len(found))]
 
 
-def to_numpy(samples: Samples | CData) -> numpy.ndarray[Any, Any]:
+def to_numpy(samples: Samples | perf_sample_a) -> numpy.ndarray[Any, Any]:
     """Return the samples as a structured NumPy array of the same memory, which it keeps alive; its :func:`dtype` is C's."""
     from ._numpy import view
 
     return view(samples.cdata if isinstance(samples, Samples) else samples_array(samples))
 
 
-def dtype(ctype: Any) -> numpy.dtype[Any]:
+def dtype(ctype: CType[Any] | _Name) -> numpy.dtype[Any]:
     """Return the NumPy dtype of a struct, given as a ctype or its name: its fields by name, at C's offsets.
 
     Bitfields come as the whole word, ``flags``, unless a field of a union names it. Flexible arrays are left out.

@@ -25,9 +25,12 @@ from ._walk import CorruptRecord
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, NoReturn
+    from typing import NoReturn, TypeVar
 
-    from ._native import CData
+    from ._native import _Buffer
+    from .bindings import CType, _Memory, perf_event_mmap_page_p, uint8_t_a, uint8_t_p
+
+    _P = TypeVar("_P", bound=_Memory)
 
 _PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 _PAGE = ffi.typeof("struct perf_event_mmap_page *")
@@ -40,7 +43,7 @@ _GROUPS_KEPT = 64
 _new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
 
-def _ring(page: CData, *, writable: bool = False) -> tuple[CData, int]:
+def _ring(page: perf_event_mmap_page_p, *, writable: bool = False) -> tuple[perf_event_mmap_page_p, int]:
     """Return a pointer that keeps the mapping of *page*, and the size of its data ring in bytes, 0 if that is none."""
     found = find(page)
     if found is None:
@@ -52,7 +55,7 @@ def _ring(page: CData, *, writable: bool = False) -> tuple[CData, int]:
     return owner, mapping.size
 
 
-def _map(ctype: Any, fd: int, pages: int, *, offset: int = 0, writable: bool = True) -> CData:
+def _map(ctype: CType[_P], fd: int, pages: int, *, offset: int = 0, writable: bool = True) -> _P:
     """Map a ring of *pages* from *offset* on; at offset 0 the control page comes before it."""
     event_id = ffi.new("uint64_t *")
     ring_size = pages * _PAGE_SIZE
@@ -65,7 +68,7 @@ def _map(ctype: Any, fd: int, pages: int, *, offset: int = 0, writable: bool = T
     return own(ctype, address, size, ring_size, writable=writable)
 
 
-def map(fd: int, data_pages: int, *, overwrite: bool = False) -> CData:  # noqa: A001 - what it does
+def map(fd: int, data_pages: int, *, overwrite: bool = False) -> perf_event_mmap_page_p:  # noqa: A001 - what it does
     """Map the ring of an event; return its ``struct perf_event_mmap_page *``, which owns the mapping.
 
     It is unmapped at the end of a ``with`` block, by ``ffi.release``, or when collected. A mapped ring keeps the event
@@ -89,22 +92,22 @@ def map(fd: int, data_pages: int, *, overwrite: bool = False) -> CData:  # noqa:
     return _map(_PAGE, fd, data_pages, writable=not overwrite)
 
 
-def head(page: CData) -> int:
+def head(page: perf_event_mmap_page_p) -> int:
     """Return where the kernel writes next: 64-bit and monotonic, loaded with acquire order."""
     return lib.ring_head(_ring(page)[0])
 
 
-def tail(page: CData) -> int:
+def tail(page: perf_event_mmap_page_p) -> int:
     """Return how far the ring was read: 64-bit and monotonic."""
     return lib.ring_tail(_ring(page)[0])
 
 
-def set_tail(page: CData, tail: int) -> None:
+def set_tail(page: perf_event_mmap_page_p, tail: int) -> None:
     """Give the room before *tail* back to the kernel, with release order."""
     lib.ring_set_tail(_ring(page, writable=True)[0], tail)
 
 
-def data(page: CData) -> memoryview:
+def data(page: perf_event_mmap_page_p) -> memoryview:
     """Return the data pages as a read-only memoryview, which keeps the mapping until it is gone itself.
 
     Position ``p`` is at index ``p % page.data_size``. Bytes before the tail may change at any time.
@@ -113,7 +116,7 @@ def data(page: CData) -> memoryview:
     return memoryview(ffi.buffer(owner, _PAGE_SIZE + data_size))[_PAGE_SIZE:].toreadonly()
 
 
-def read_into(page: CData, buffer: Any) -> int:
+def read_into(page: perf_event_mmap_page_p, buffer: _Buffer) -> int:
     """Move as many whole records as fit into *buffer*, oldest first; return their size in bytes, 0 if there are none.
 
     The head is loaded once and the tail stored once. Records that wrap are joined.
@@ -136,7 +139,7 @@ def read_into(page: CData, buffer: Any) -> int:
     return size
 
 
-def read(page: CData) -> bytearray:
+def read(page: perf_event_mmap_page_p) -> bytearray:
     """Return all whole records that are there now, as :func:`read_into`."""
     owner, data_size = _ring(page)
     size = (lib.ring_head(owner) - lib.ring_tail(owner)) % 2**64
@@ -146,7 +149,7 @@ def read(page: CData) -> bytearray:
     return buffer
 
 
-def drain_into(pages: Sequence[CData], buffer: Any) -> int:
+def drain_into(pages: Sequence[perf_event_mmap_page_p], buffer: _Buffer) -> int:
     """Move the records of many rings into *buffer*, ring after ring, in one call into C; return their size in bytes.
 
     What fits is moved, in whole records, and the rest stays where it is. No ring starves: each first gets an equal share
@@ -184,7 +187,7 @@ def drain_into(pages: Sequence[CData], buffer: Any) -> int:
         raise
 
 
-def _group(pages: Sequence[CData], key: tuple[int, ...]) -> tuple[list[CData], CData, CData]:
+def _group(pages: Sequence[perf_event_mmap_page_p], key: tuple[int, ...]) -> tuple[list[perf_event_mmap_page_p], Any, Any]:
     """Return the owners of *pages*, and the pointers to them and their sizes as C takes them."""
     owners, sizes = [], []
     for place, page in enumerate(pages):
@@ -203,7 +206,7 @@ def _group(pages: Sequence[CData], key: tuple[int, ...]) -> tuple[list[CData], C
     return group
 
 
-def snapshot_into(page: CData, buffer: Any) -> int:
+def snapshot_into(page: perf_event_mmap_page_p, buffer: _Buffer) -> int:
     """Copy what an overwritten ring holds, newest record first, up to the first torn one; return the size in bytes.
 
     For :func:`map` with ``overwrite=True`` of an event with ``attr.write_backward``. Nothing is consumed, and the kernel
@@ -225,7 +228,7 @@ def snapshot_into(page: CData, buffer: Any) -> int:
     return size
 
 
-def map_aux(fd: int, page: CData, aux_pages: int) -> CData:
+def map_aux(fd: int, page: perf_event_mmap_page_p, aux_pages: int) -> uint8_t_p:
     """Map the AUX ring of an event behind its data ring; return an owned ``uint8_t *``, as :func:`map`.
 
     ``page.aux_offset`` and ``page.aux_size`` are set, as the kernel asks; where it refuses, they are as they were.
@@ -252,7 +255,7 @@ def map_aux(fd: int, page: CData, aux_pages: int) -> CData:
         raise
 
 
-def read_aux_into(page: CData, aux: CData, buffer: Any) -> int:
+def read_aux_into(page: perf_event_mmap_page_p, aux: uint8_t_p | uint8_t_a, buffer: _Buffer) -> int:
     """Move what is in the AUX ring into *buffer*, oldest first, as much as fits; return its size in bytes.
 
     ``aux_head`` and ``aux_tail`` are monotonic, 64-bit, and never masked when stored.
@@ -275,18 +278,18 @@ def read_aux_into(page: CData, aux: CData, buffer: Any) -> int:
     return size
 
 
-def _aux_ring(aux: CData, page: CData) -> tuple[CData, int]:
+def _aux_ring(aux: uint8_t_p | uint8_t_a, page: perf_event_mmap_page_p) -> tuple[uint8_t_p | uint8_t_a, int]:
     """Return a pointer that keeps the mapping of *aux*, and the ring's size in bytes, 0 if *aux* is shorter than that."""
     kind = ffi.typeof(aux) if isinstance(aux, ffi.CData) else None
     if kind is _AUX and aux:
         found = find(aux)
         return (found[0], found[1].size) if found else (aux, page.aux_size)
     if kind and kind.kind == "array" and kind.item is _AUX.item:
-        return aux, page.aux_size if page.aux_size <= len(aux) else 0
+        return aux, page.aux_size if page.aux_size <= ffi.sizeof(aux) else 0
     raise TypeError(f"aux must be a uint8_t *, not {kind.cname if kind else type(aux).__name__}")
 
 
-def _failed(page: CData, data_size: int, room: int) -> NoReturn:
+def _failed(page: perf_event_mmap_page_p, data_size: int, room: int) -> NoReturn:
     if ffi.errno == ENOBUFS:
         raise BufferError(
             f"the next record has {lib.ring_next_size_sized(page, data_size)} bytes, and the buffer {room}"

@@ -7,7 +7,7 @@ import shutil
 import sys
 
 import pytest
-from tiny_headers import SCRIPT, files, put
+from support.tiny_headers import SCRIPT, files, put
 
 from perf_event_open_sys import _cdef
 

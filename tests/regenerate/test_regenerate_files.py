@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tiny_headers import MAKEFILE, ROOT, STUBS, UAPI, files, put, tree
+from support.tiny_headers import MAKEFILE, ROOT, STUBS, UAPI, files, put, tree
 
 from perf_event_open_sys import HEADERS_VERSION
 

@@ -1,7 +1,7 @@
 """scripts/regenerate.py: the stub files that it writes from cdefs/."""
 
 import pytest
-from tiny_headers import STUBS, put
+from support.tiny_headers import STUBS, put
 
 
 def test_registers_and_the_stubs_are_written_too(script, headers, root):

@@ -7,7 +7,7 @@ import sys
 import textwrap
 
 import pytest
-from tiny_headers import UNION
+from support.tiny_headers import UNION
 
 CC = shlex.split(os.environ.get("CC", "cc"))
 TYPEDEFS = "#include <stdint.h>\ntypedef uint64_t __u64; typedef int64_t __s64; typedef uint32_t __u32;\n"
