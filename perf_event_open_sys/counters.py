@@ -17,7 +17,7 @@ from ._pointers import counts_array, counts_pointer, fd_array, page_pointer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from typing import NoReturn
 
     from .bindings import int_a, perf_counts_a, perf_counts_p, perf_counts_s, perf_event_mmap_page_p
@@ -56,7 +56,7 @@ def read(fd: int, read_format: int = 0) -> list[perf_counts_p]:
     return [_new(_COUNTS, members[i]) for i in range(nr)]
 
 
-def read_into(fds: Iterable[int] | int_a, read_format: int, out: perf_counts_a) -> int:
+def read_into(fds: Sequence[int] | int_a, read_format: int, out: perf_counts_a) -> int:
     """Read many events in one call into C, which releases the GIL once; return how many elements of *out* were filled.
 
     Args:
@@ -69,18 +69,18 @@ def read_into(fds: Iterable[int] | int_a, read_format: int, out: perf_counts_a) 
         EOFError, ValueError, OSError: as :func:`read`, for the first event that fails, which is named; the exception's
             ``index`` is its place in *fds*. The counts of those before it are in *out*.
     """
-    fds = (
+    array: int_a = (
         fd_array(fds)
         if isinstance(fds, ffi.CData)
         else _new(_FDS, fds if isinstance(fds, (list, tuple)) else list(fds))
     )
     failed = _new(_SIZE)
-    filled = _read_many(fds, len(fds), read_format, counts_array(out), len(out), failed)
+    filled = _read_many(array, len(array), read_format, counts_array(out), len(out), failed)
     if filled < 0:
         if ffi.errno == ENOBUFS:
-            raise BufferError(f"{len(out)} elements are too few for the counts of {len(fds)} events")
+            raise BufferError(f"{len(out)} elements are too few for the counts of {len(array)} events")
         try:
-            _failed(0 if ffi.errno == ENODATA else -1, fds[failed[0]], read_format)
+            _failed(0 if ffi.errno == ENODATA else -1, array[failed[0]], read_format)
         except (EOFError, ValueError, OSError) as error:
             error.index = failed[0]  # type: ignore[union-attr]
             raise

@@ -23,9 +23,9 @@ from ._tracefs import tracefs, tracepoint_id, tracepoints
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing_extensions import Unpack
 
-    from ..bindings import perf_event_attr_p
+    from ..bindings import _perf_event_attr_overrides, perf_event_attr_p
     from ._filter import explain_filter as explain_filter
     from ._format import Field as Field
     from ._format import Format as Format
@@ -52,7 +52,9 @@ __all__ = [
 ]
 
 
-def attr(event: str, *, sysfs: str = SYSFS, tracefs: str | None = None, **overrides: Any) -> perf_event_attr_p:
+def attr(
+    event: str, *, sysfs: str = SYSFS, tracefs: str | None = None, **overrides: Unpack[_perf_event_attr_overrides]
+) -> perf_event_attr_p:
     """Return a new ``struct perf_event_attr *`` for one event of perf's syntax, with *overrides* as its other fields.
 
     Args:
@@ -69,22 +71,26 @@ def attr(event: str, *, sysfs: str = SYSFS, tracefs: str | None = None, **overri
         FileNotFoundError, PermissionError: a tracepoint, and tracefs is not mounted, or closed to this user.
         TypeError, OverflowError: an override that is no field, or does not fit it.
     """
-    return Resolver(event, sysfs, tracefs, overrides).one().attr
+    return Resolver(event, sysfs, tracefs, {**overrides}).one().attr
 
 
-def parse(text: str, *, sysfs: str = SYSFS, tracefs: str | None = None, **overrides: Any) -> list[list[Event]]:
+def parse(
+    text: str, *, sysfs: str = SYSFS, tracefs: str | None = None, **overrides: Unpack[_perf_event_attr_overrides]
+) -> list[list[Event]]:
     """Return the events of a list: a list for each group, leader first; an event outside of braces is a group of one.
 
     An event that stands for several (``sched:*``, an uncore PMU without its number, ``cycles`` where there are several
     kinds of CPU) becomes several. Arguments and errors are those of :func:`attr`.
     """
-    return Resolver(text, sysfs, tracefs, overrides).groups()
+    return Resolver(text, sysfs, tracefs, {**overrides}).groups()
 
 
-def __getattr__(name: str) -> Any:
-    """Import what few programs use by its first use: events are read without ``struct``, ``re`` and ``records``."""
-    if name not in ("Field", "Format", "explain_filter", "tracepoint_format"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # to a type checker it would say that any name is there
 
-    return getattr(import_module(f"{__name__}.{'_filter' if name == 'explain_filter' else '_format'}"), name)
+    def __getattr__(name):
+        """Import what few programs use by its first use: events are read without ``struct``, ``re`` and ``records``."""
+        if name not in ("Field", "Format", "explain_filter", "tracepoint_format"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        return getattr(import_module(f"{__name__}.{'_filter' if name == 'explain_filter' else '_format'}"), name)

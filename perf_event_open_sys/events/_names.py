@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .._native import lib
 
-HARDWARE = {
+HARDWARE: dict[int, tuple[str, ...]] = {
     lib.PERF_COUNT_HW_CPU_CYCLES: ("cycles", "cpu-cycles"),
     lib.PERF_COUNT_HW_INSTRUCTIONS: ("instructions",),
     lib.PERF_COUNT_HW_CACHE_REFERENCES: ("cache-references",),
@@ -16,7 +16,7 @@ HARDWARE = {
     lib.PERF_COUNT_HW_STALLED_CYCLES_BACKEND: ("stalled-cycles-backend", "idle-cycles-backend"),
     lib.PERF_COUNT_HW_REF_CPU_CYCLES: ("ref-cycles",),
 }
-SOFTWARE = {
+SOFTWARE: dict[int, tuple[str, ...]] = {
     lib.PERF_COUNT_SW_CPU_CLOCK: ("cpu-clock",),
     lib.PERF_COUNT_SW_TASK_CLOCK: ("task-clock",),
     lib.PERF_COUNT_SW_PAGE_FAULTS: ("page-faults", "faults"),

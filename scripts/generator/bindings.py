@@ -14,6 +14,7 @@ from .types import CType
 
 _HEAD = '''
 from collections.abc import Callable, Iterator, Sequence
+from os import PathLike
 from types import TracebackType
 from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, final, overload
 
@@ -128,6 +129,7 @@ class perf_record_p(_Memory):
 
     header: perf_event_header_s
 '''
+STRINGS = {"kprobe_func", "uprobe_path"}  # fields that are the address of a string
 
 
 def text(module: Module, source: Path) -> str:
@@ -213,11 +215,19 @@ def _constructor(name: str, module: Module) -> Iterator[str]:
     if _is_flexible(name, module):
         yield f"def {stem}({_public(name, module)[0][0]}: int) -> {stem}_p: ..."
         return
-    fields = [f'"{field}": {_initializer(kind)},' for field, kind in _public(name, module)]
-    yield f'_{stem}_fields = TypedDict("_{stem}_fields", {{'
-    yield from indent(wrap(fields))
-    yield "}, total=False)"
+    fields = {field: _initializer(kind) for field, kind in _public(name, module)}
+    yield from _typed_dict(f"_{stem}_fields", fields)
     yield f"def {stem}(**fields: Unpack[_{stem}_fields]) -> {stem}_p: ..."
+    if strings := STRINGS & fields.keys():
+        yield f"# As the overrides of events.attr(): {' and '.join(sorted(strings))} may be strings."
+        text = dict.fromkeys(strings, "int | str | bytes | PathLike[str]")
+        yield from _typed_dict(f"_{stem}_overrides", fields | text)
+
+
+def _typed_dict(name: str, fields: dict[str, str]) -> Iterator[str]:
+    yield f'{name} = TypedDict("{name}", {{'
+    yield from indent(wrap([f'"{field}": {kind},' for field, kind in fields.items()]))
+    yield "}, total=False)"
 
 
 def _initializer(kind: CType) -> str:
