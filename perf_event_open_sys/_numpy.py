@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy
 
     from ._native import _Name
-    from .bindings import CType, perf_sample_a
+    from .bindings import CType, perf_sample_a, records_column_a
 
 
 def view(cdata: perf_sample_a) -> numpy.ndarray[Any, Any]:
@@ -59,7 +59,7 @@ def _format(kind: Any) -> Any:
     return f"{'i' if signed else 'u'}{ffi.sizeof(kind)}"
 
 
-def column_arrays(fields: Iterable[str], n: int) -> tuple[dict[str, numpy.ndarray[Any, Any]], CData]:
+def column_arrays(fields: Iterable[str], n: int) -> tuple[dict[str, numpy.ndarray[Any, Any]], records_column_a]:
     """Return an array of *n* for each field of ``struct perf_sample``, and the ``records_column[]`` that has them filled."""
     import numpy as np
 
@@ -75,5 +75,6 @@ def column_arrays(fields: Iterable[str], n: int) -> tuple[dict[str, numpy.ndarra
         arrays[name] = np.empty(n, _format(known[name].type))
     into = ffi.new("struct records_column[]", len(arrays))
     for column, (name, array) in zip(into, arrays.items(), strict=True):
-        column.out, column.field, column.size = ffi.from_buffer(array), known[name].offset, array.itemsize
+        column.out, column.field = ffi.cast("void *", ffi.from_buffer(array)), known[name].offset
+        column.size = array.itemsize
     return arrays, into

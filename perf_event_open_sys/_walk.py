@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     import numpy
 
-    from ._native import CData
+    from ._native import _Buffer
+    from .bindings import CData, char_a, perf_event_header_p, perf_record_p, perf_sample_a, perf_sample_p
 
 _HEADER = ffi.typeof("struct perf_event_header *")
 _UNKNOWN = ffi.typeof("struct perf_record_unknown *")
@@ -40,7 +41,7 @@ class CorruptRecord(ValueError):
         super().__init__(f"the record at offset {offset} is corrupt, or not of the given attr")
         self.offset = offset
         self.n_samples = n_samples
-        self.samples: Sequence[CData] | None = None
+        self.samples: Sequence[perf_sample_p] | None = None
         self.columns: dict[str, numpy.ndarray[Any, Any]] | None = None
 
 
@@ -52,14 +53,14 @@ class Keep:
 
     __slots__ = ("owner",)
 
-    def __init__(self, owner: CData) -> None:
+    def __init__(self, owner: char_a | perf_sample_a) -> None:
         self.owner = owner
 
     def __call__(self, _: CData) -> None:
         pass
 
 
-def iterate(buffer: Any) -> Iterator[CData]:
+def iterate(buffer: _Buffer) -> Iterator[perf_record_p]:
     """Yield each record as a pointer to its own struct, which keeps the buffer alive.
 
     A type that is not known, a later kernel's or one that perf adds, comes as a ``struct perf_record_unknown *``.
@@ -78,7 +79,7 @@ def iterate(buffer: Any) -> Iterator[CData]:
             yield ffi.gc(ffi.cast(structs.get(kind, _UNKNOWN), address), keep)
 
 
-def at(buffer: Any, offset: int) -> CData:
+def at(buffer: _Buffer, offset: int) -> perf_record_p:
     """Return the record at *offset*, of a row of :func:`parse` for example, as :func:`iterate` gives it.
 
     Raises:
@@ -88,7 +89,8 @@ def at(buffer: Any, offset: int) -> CData:
     if not 0 <= offset < len(base) or lib.records_next(base, len(base), offset) < 0:
         raise CorruptRecord(offset)
     kind = (_structs or _find_structs()).get(ffi.cast(_HEADER, base + offset).type, _UNKNOWN)
-    return ffi.gc(ffi.cast(kind, base + offset), Keep(base))
+    record: perf_record_p = ffi.gc(ffi.cast(kind, base + offset), Keep(base))
+    return record
 
 
 def _find_structs() -> dict[int, Any]:
@@ -99,7 +101,7 @@ def _find_structs() -> dict[int, Any]:
     return _structs
 
 
-def header_of(record: Any) -> tuple[CData, int]:
+def header_of(record: Any) -> tuple[perf_event_header_p, int]:
     """Return a pointer to the header of a record, and how many of its bytes are there.
 
     These are ``header.size``, and of a record that :func:`iterate` gave no more than its buffer has: the bytes may have
@@ -122,7 +124,7 @@ def _address(pointer: CData) -> int:
     return int(ffi.cast("uintptr_t", pointer))
 
 
-def name(record: CData) -> bytes:
+def name(record: perf_record_p) -> bytes:
     """Return the name at the end of an mmap, mmap2, comm, ksymbol or cgroup record."""
     _, size = header_of(record)
     kind = ffi.typeof(record)

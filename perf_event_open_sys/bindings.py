@@ -125,12 +125,16 @@ def copy(pointer: Any, **overrides: Any) -> Any:
     kind = ffi.typeof(pointer) if isinstance(pointer, ffi.CData) else None
     if kind is None or kind.kind != "pointer" or kind.item.kind not in ("struct", "union") or not pointer:
         raise TypeError(f"pointer must point to a struct, not {kind.cname if kind else type(pointer).__name__}")
+    if kind is _QUERY:
+        query = perf_event_query_bpf(pointer.ids_len)
+        ffi.memmove(query, pointer, ffi.sizeof(query[0]))
+        return query
     if any(field.type.kind == "array" and field.type.length is None for _, field in kind.item.fields):
         raise TypeError(f"a {kind.item.cname} ends in an array, whose length is not known")
     memory = ffi.new("char[]", ffi.sizeof(kind.item))
     if kind is _ATTR:
 
-        def keep(_: CData, original: CData = pointer) -> None:
+        def keep(_: Any, original: Any = pointer) -> None:
             """Nothing: this destructor is there to keep the original."""
 
         memory = ffi.gc(memory, keep)

@@ -166,9 +166,7 @@ def _stopped(offset: int, n_samples: int) -> NoReturn:
     )
 
 
-def parse_into(
-    buffer: _Buffer, attr: _Attr, out: perf_sample_a, *, all_records: bool = False
-) -> tuple[int, int]:
+def parse_into(buffer: _Buffer, attr: _Attr, out: perf_sample_a, *, all_records: bool = False) -> tuple[int, int]:
     """Decode the samples of *buffer* into *out*, a ``struct perf_sample[]``; return (samples, bytes consumed).
 
     Other records are passed over, or with *all_records* are rows too: ``type``, ``offset``, ``size`` and ``misc``, and what
@@ -210,9 +208,7 @@ def parse(buffer: _Buffer, attr: _Attr, *, all_records: bool = False) -> Samples
     return Samples(_array(_SAMPLES, samples, n * _SAMPLE_SIZE))
 
 
-def columns(
-    buffer: _Buffer, attr: _Attr, fields: Iterable[str]
-) -> dict[str, numpy.ndarray[Any, Any]]:
+def columns(buffer: _Buffer, attr: _Attr, fields: Iterable[str]) -> dict[str, numpy.ndarray[Any, Any]]:
     """Decode only the given fields of every sample of *buffer*, each into a NumPy array of its own: no rows are made.
 
     Args:

@@ -28,7 +28,15 @@ if TYPE_CHECKING:
     from typing import NoReturn, TypeVar
 
     from ._native import _Buffer
-    from .bindings import CType, _Memory, perf_event_mmap_page_p, uint8_t_a, uint8_t_p
+    from .bindings import (
+        CType,
+        _Memory,
+        _perf_event_mmap_page_p_a,
+        perf_event_mmap_page_p,
+        uint8_t_a,
+        uint8_t_p,
+        uint64_t_a,
+    )
 
     _P = TypeVar("_P", bound=_Memory)
 
@@ -187,7 +195,9 @@ def drain_into(pages: Sequence[perf_event_mmap_page_p], buffer: _Buffer) -> int:
         raise
 
 
-def _group(pages: Sequence[perf_event_mmap_page_p], key: tuple[int, ...]) -> tuple[list[perf_event_mmap_page_p], Any, Any]:
+def _group(
+    pages: Sequence[perf_event_mmap_page_p], key: tuple[int, ...]
+) -> tuple[list[perf_event_mmap_page_p], _perf_event_mmap_page_p_a, uint64_t_a]:
     """Return the owners of *pages*, and the pointers to them and their sizes as C takes them."""
     owners, sizes = [], []
     for place, page in enumerate(pages):

@@ -78,7 +78,7 @@ static void expect(int line, size_t writes, size_t length, size_t expected)
 
     during_copy = writes;
     record_length = length;
-    size = ring_snapshot(page, ring_size, buffer, ring_size);
+    size = ring_snapshot_sized(page, ring_size, buffer, ring_size);
     for (uint32_t number = first; at < size; number--) {
         struct perf_event_header header;
         uint64_t word;

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import numpy
 
-    from .._native import CData
+    from ..bindings import perf_sample_a
 
 _IN_NAMES = ascii_letters + digits + "_"
 _CHUNK = 1 << 17  # bytes: what is worked on stays in the cache, and malloc does not map new pages for it
@@ -144,7 +144,7 @@ class Format:
         return {name: read(data) for name, read in self._readers}
 
     def matches(
-        self, buffer: Any, samples: records.Samples | CData | numpy.ndarray[Any, Any]
+        self, buffer: Any, samples: records.Samples | perf_sample_a | numpy.ndarray[Any, Any]
     ) -> numpy.ndarray[Any, Any]:
         """Return which of *samples* are of this tracepoint, by ``common_type``: a NumPy array of bool, one for each.
 
@@ -160,7 +160,7 @@ class Format:
         return found
 
     def columns(
-        self, buffer: Any, samples: records.Samples | CData | numpy.ndarray[Any, Any]
+        self, buffer: Any, samples: records.Samples | perf_sample_a | numpy.ndarray[Any, Any]
     ) -> numpy.ndarray[Any, Any]:
         """Return the fields of all samples of this tracepoint as a structured NumPy array, a row for each sample.
 
