@@ -1,0 +1,190 @@
+"""ring.drain_into: many rings in one call, each getting its share, nothing consumed where something is wrong."""
+
+import itertools
+import random
+
+import pytest
+from support.encode import record, u64
+from support.events import DUMMY, EVERY_FAULT
+from support.machine import PAGE_SIZE
+from support.rings import put, synthetic_ring
+from support.workloads import fault
+
+from perf_event_open_sys import bindings as b
+from perf_event_open_sys import ffi, ioctls, records, ring
+
+
+def numbered(ring_number, n, size=24):
+    """Return *n* records of one ring, each with its ring's number and its own."""
+    return [record(b.PERF_RECORD_LOST, u64(ring_number, i) + bytes(size - 24)) for i in range(n)]
+
+
+def filled(*contents):
+    """Return the control pages of rings with these records in them."""
+    pages = []
+    for parts in contents:
+        page, area, _ = synthetic_ring()
+        page.data_head = page.data_tail = 2**64 - 128  # so that the records wrap
+        put(page, area, b"".join(parts))
+        pages.append(page)
+    return pages
+
+
+def told(buffer):
+    """Return (ring, number) of every record."""
+    return [(one.id, one.lost) for one in records.iterate(buffer)]
+
+
+def waiting(pages):
+    """Return how many bytes wait in each ring."""
+    return [(ring.head(page) - ring.tail(page)) % 2**64 for page in pages]
+
+
+def test_all_that_fits_is_moved_ring_after_ring():
+    """In the order of the pages, each ring's records in theirs; empty rings and no rings are nothing."""
+    pages = filled(numbered(0, 5), [], numbered(2, 3, 64))
+    buffer = bytearray(1000)
+    assert ring.drain_into(pages, buffer) == 5 * 24 + 3 * 64
+    assert told(buffer[: 5 * 24 + 3 * 64]) == [(0, i) for i in range(5)] + [(2, i) for i in range(3)]
+    assert waiting(pages) == [0, 0, 0]
+    assert ring.drain_into(pages, buffer) == ring.drain_into([], buffer) == ring.drain_into(pages, bytearray()) == 0
+
+
+@pytest.mark.parametrize("kind", [list, tuple, iter])
+def test_pages_are_any_iterable(kind):
+    """A list, a tuple, a generator."""
+    pages = filled(numbered(0, 1), numbered(1, 1))
+    assert ring.drain_into(kind(pages), bytearray(48)) == 48
+
+
+def test_a_full_buffer_cuts_between_records_and_the_rest_stays():
+    """Call after call, every record comes once, each ring's in order."""
+    rng = random.Random(1)
+    for size in range(64, 2000, 61):
+        contents = [numbered(number, rng.randrange(20), rng.choice([24, 40, 64])) for number in range(7)]
+        pages, found = filled(*contents), []
+        buffer = bytearray(size)
+        while any(waiting(pages)):
+            moved = ring.drain_into(pages, buffer)
+            assert 0 < moved <= size
+            found += told(buffer[:moved])
+        for number, parts in enumerate(contents):
+            assert [i for which, i in found if which == number] == list(range(len(parts)))
+
+
+def test_no_ring_starves_beside_one_that_is_always_full():
+    """Each gets an equal share first."""
+    pages = filled(numbered(0, 150), numbered(1, 2), numbered(2, 150))
+    buffer = bytearray(24 * 12)
+    moved = ring.drain_into(pages, buffer)
+    taken = [list(group) for _, group in itertools.groupby(told(buffer[:moved]), key=lambda pair: pair[0])]
+    assert [len(group) for group in taken] == [5, 2, 5]
+    assert moved == len(buffer)
+
+
+def test_what_is_left_over_goes_to_the_ring_that_has_most():
+    """Shares that no record fits into are put together."""
+    pages = filled(numbered(0, 2, 64), numbered(1, 5, 64), numbered(2, 3, 64))
+    buffer = bytearray(3 * 40)
+    assert ring.drain_into(pages, buffer) == 64
+    assert told(buffer[:64]) == [(1, 0)]
+
+
+def test_a_buffer_below_every_next_record_is_a_buffer_error():
+    """It says what the smallest of them has; nothing is consumed."""
+    pages = filled(numbered(0, 2, 64), numbered(1, 2, 48), [])
+    before = waiting(pages)
+    for room in (0, 1, 47):
+        with pytest.raises(BufferError, match=f"the next records have 48 bytes or more, and the buffer {room}"):
+            ring.drain_into(pages, bytearray(room))
+    assert waiting(pages) == before
+    assert ring.drain_into(pages, bytearray(48)) == 48
+
+
+def test_everything_is_checked_before_anything_is_consumed(event):
+    """A page that is gone, one that is read-only, one that is no ring, a list: the good ring keeps its records."""
+    good = filled(numbered(0, 3))[0]
+    gone = ring.map(event(**DUMMY), 1)
+    ffi.release(gone)
+    no_ring = filled([])[0]
+    no_ring.data_head = (no_ring.data_tail + 2**40) % 2**64
+    with ring.map(event(**DUMMY), 1, overwrite=True) as read_only:
+        for bad, error in ((gone, ValueError), (read_only, ValueError), (no_ring, ValueError), ([], TypeError)):
+            with pytest.raises(error) as caught:
+                ring.drain_into([good, good, bad], bytearray(1000))
+            assert caught.value.index == 2
+    assert waiting([good]) == [3 * 24]
+    with pytest.raises(BufferError, match="writable"):
+        ring.drain_into([good], b"readonly")
+    assert waiting([good]) == [3 * 24]
+
+
+def test_a_corrupt_header_is_found_where_a_ring_must_be_cut():
+    """Which ring it is stands in the error; where all fits, no header is looked at."""
+    corrupt = [record(b.PERF_RECORD_LOST, u64(1, 1), size=9), *numbered(1, 20)]
+    pages = filled(numbered(0, 20), corrupt)
+    with pytest.raises(records.CorruptRecord) as caught:
+        ring.drain_into(pages, bytearray(500))
+    assert caught.value.index == 1
+    assert waiting(pages) == [20 * 24, 21 * 24]
+    buffer = bytearray(2000)
+    size = ring.drain_into(pages, buffer)
+    with pytest.raises(records.CorruptRecord) as caught:
+        list(records.iterate(buffer[:size]))
+    assert caught.value.offset == 20 * 24
+
+
+def test_a_page_that_goes_between_two_calls_is_noticed(event):
+    """Also where a new ring lies at its address, and the list is the same."""
+    pages = [ring.map(event(**DUMMY), 1) for _ in range(3)]
+    assert ring.drain_into(pages, bytearray(100)) == ring.drain_into(pages, bytearray(100)) == 0
+    ffi.release(pages[1])
+    with pytest.raises(ValueError, match="the ring was unmapped") as caught:
+        ring.drain_into(pages, bytearray(100))
+    assert caught.value.index == 1
+    pages[1] = ring.map(event(**DUMMY), 1)
+    assert ring.drain_into(pages, bytearray(100)) == 0
+    for page in pages:
+        ffi.release(page)
+
+
+def test_what_drain_into_remembers_keeps_no_mapping(event):
+    """A page that nobody holds any more is unmapped."""
+    pages = [ring.map(event(**DUMMY), 1) for _ in range(2)]
+    assert ring.drain_into(pages, bytearray(100)) == 0
+    areas = perf_mappings()
+    del pages[0]
+    assert len(perf_mappings()) == len(areas) - 1
+    ffi.release(pages[0])
+    assert len(perf_mappings()) == len(areas) - 2
+
+
+def perf_mappings():
+    """Return this process's mappings of perf events, as /proc has them."""
+    with open("/proc/self/maps") as maps:
+        return [line for line in maps if "[perf_event]" in line]
+
+
+def test_real_rings_give_what_was_counted(event):
+    """Two events of this thread, many calls with a small buffer: every sample once, each ring's in order."""
+    fields = {**EVERY_FAULT, "sample_type": b.PERF_SAMPLE_TIME | b.PERF_SAMPLE_STREAM_ID, "exclude_kernel": 1}
+    # Not twice the same: of two equal software events, Linux 6.18 writes one's ids into the samples of both.
+    configs = b.PERF_COUNT_SW_PAGE_FAULTS, b.PERF_COUNT_SW_PAGE_FAULTS_MIN
+    fds = [event(**fields | {"config": config}, disabled=1) for config in configs]
+    attr = b.perf_event_attr(**fields)
+    pages = [ring.map(fd, 16) for fd in fds]
+    for fd in fds:
+        ioctls.enable(fd)
+    fault(500)
+    for fd in fds:
+        ioctls.disable(fd)
+    expected = [size // 24 for size in waiting(pages)]
+    buffer, times = bytearray(PAGE_SIZE // 4), {}
+    while size := ring.drain_into(pages, buffer):
+        for row in records.parse(buffer[:size], attr):
+            times.setdefault(row.stream_id, []).append(row.time)
+    assert [len(times[ioctls.id(fd)]) for fd in fds] == expected
+    assert min(expected) >= 500
+    assert all(found == sorted(found) for found in times.values())
+    for page in pages:
+        ffi.release(page)
