@@ -10,7 +10,8 @@ DIR is an unpacked kernel tree, or a directory with ``linux/perf_event.h``, ``li
 ``perf_event_open_sys/bindings.pyi`` and ``_native.pyi``. With ``--check`` nothing is written, a diff is printed and the exit
 status is 1 if a file drifted. Names, types, widths and values are taken over, the kernel's text is not.
 
-Whatever the script does not understand stops it, with the header's line, before anything is written.
+After that the script says what of the headers nobody has looked at yet; docs/new-kernel.md says what to do about it.
+Whatever it does not understand stops it, with the header's line, before anything is written.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from generator import Untranslatable, bindings, cdefs, declarations, native, sources, stop
+from generator import Untranslatable, bindings, cdefs, declarations, native, sources, stop, unseen
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "perf_event_open_sys"
@@ -84,6 +85,8 @@ def main(arguments: list[str] | None = None) -> int:
         path = ROOT / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    for line in unseen.unseen(cdefs.read(ROOT, cdefs.kernel_files(ROOT)), ROOT):
+        print(f"see docs/new-kernel.md: {line}", file=sys.stderr)
     return 0
 
 

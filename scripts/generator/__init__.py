@@ -2,7 +2,7 @@
 
 ``sources`` finds the kernel's headers, ``headers`` reads one, ``fold`` computes its constants, ``declarations`` writes it as
 ``cdefs/kernel/*.h``. ``cdefs`` reads all of ``cdefs/`` back, ``types`` names its C types in Python, ``bindings`` and
-``native`` write the two stub files.
+``native`` write the two stub files, ``unseen`` finds what is new and nobody has looked at.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from .fold import Number, fold, parse
 from .types import SCALARS, CType
 
 _CDEF = runpy.run_path(str(Path(__file__).resolve().parents[2] / "perf_event_open_sys" / "_cdef.py"))
+ARCHITECTURES = frozenset(_CDEF["REGISTERS"].values())  # whose registers the build finds
 _PRELUDE = "".join(f"typedef int {name};\n" for name in SCALARS if name.endswith("_t"))
 _DEFINE = re.compile(r"#define (\w+) (.+)")
 
