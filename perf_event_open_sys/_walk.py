@@ -97,7 +97,8 @@ def _find_structs() -> dict[int, Any]:
     types = ffi.typeof("enum perf_event_type").elements.items()
     tags = {value: name.removeprefix("PERF_RECORD_").lower() for value, name in types}
     del tags[lib.PERF_RECORD_MAX]
-    _structs.update({value: ffi.typeof(f"struct perf_record_{tag} *") for value, tag in tags.items()})
+    names: dict[int, Any] = {value: f"struct perf_record_{tag} *" for value, tag in tags.items()}
+    _structs.update({value: ffi.typeof(name) for value, name in names.items()})
     return _structs
 
 

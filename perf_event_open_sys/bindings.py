@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from ._native import _Buffer
     from .bindings import perf_event_attr_p, perf_event_query_bpf_p
 
 globals().update({name: getattr(lib, name) for name in dir(lib) if name.isupper()})
@@ -92,7 +93,7 @@ def perf_event_query_bpf(ids_len: int) -> perf_event_query_bpf_p:
     return ffi.new(_QUERY, {"ids_len": ids_len, "ids": ids_len})
 
 
-def perf_event_attr_from(data: Any) -> Any:
+def perf_event_attr_from(data: _Buffer) -> perf_event_attr_p:
     """Return a new ``struct perf_event_attr *`` from the bytes of one, as a file or another process has them.
 
     A shorter struct, an older kernel's, is extended with zeros; ``size`` stays what the bytes say, so that it opens as it
@@ -101,7 +102,8 @@ def perf_event_attr_from(data: Any) -> Any:
     Raises:
         ValueError: there is something in fields that these headers do not know.
     """
-    view = memoryview(data).cast("B")
+    whole: Any = data
+    view = memoryview(whole).cast("B")
     if any(view[_ATTR_SIZE:]):
         raise ValueError(
             f"there is more than zeros behind the {_ATTR_SIZE} bytes of perf_event_attr that are known here"
@@ -122,7 +124,8 @@ def copy(pointer: Any, **overrides: Any) -> Any:
         TypeError: no pointer to a struct, or to one that ends in an array of any length; and as the constructors.
         OverflowError: as the constructors.
     """
-    kind = ffi.typeof(pointer) if isinstance(pointer, ffi.CData) else None
+    cdata: Any = ffi.CData
+    kind = ffi.typeof(pointer) if isinstance(pointer, cdata) else None
     if kind is None or kind.kind != "pointer" or kind.item.kind not in ("struct", "union") or not pointer:
         raise TypeError(f"pointer must point to a struct, not {kind.cname if kind else type(pointer).__name__}")
     if kind is _QUERY:

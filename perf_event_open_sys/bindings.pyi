@@ -6,6 +6,8 @@ from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, final, over
 
 from typing_extensions import Buffer, Self, Unpack, disjoint_base
 
+from ._native import _Buffer
+
 # Of struct perf_counts, a pointer is a perf_counts_p, an array a perf_counts_a, the struct itself a perf_counts_s. At run
 # time all of these names are ffi.CData. Fields that begin with "__" (reserved ones) are left out, as is perf_branch_entry's
 # "from", a word of Python: getattr(entry, "from").
@@ -587,6 +589,75 @@ _perf_sample_weight_fields = TypedDict("_perf_sample_weight_fields", {
     "full": int, "var1_dw": int, "var2_w": int, "var3_w": int,
 }, total=False)
 def perf_sample_weight(**fields: Unpack[_perf_sample_weight_fields]) -> perf_sample_weight_p: ...
+_perf_counts_fields = TypedDict("_perf_counts_fields", {
+    "value": int, "time_enabled": int, "time_running": int, "id": int, "lost": int,
+}, total=False)
+_perf_user_read_fields = TypedDict("_perf_user_read_fields", {
+    "time_enabled": int, "time_running": int, "time_offset": int, "time_cycles": int, "time_mask": int, "pmc": int,
+    "cycles": int, "offset": int, "index": int, "time_mult": int, "pmc_width": int, "time_shift": int,
+    "cap_user_time": int, "cap_user_time_short": int,
+}, total=False)
+_ring_share_fields = TypedDict("_ring_share_fields", {
+    "start": int, "available": int, "taken": int, "is_done": int,
+}, total=False)
+_perf_record_lost_fields = TypedDict("_perf_record_lost_fields", {
+    "header": perf_event_header_s, "id": int, "lost": int,
+}, total=False)
+_perf_record_exit_fields = TypedDict("_perf_record_exit_fields", {
+    "header": perf_event_header_s, "pid": int, "ppid": int, "tid": int, "ptid": int, "time": int,
+}, total=False)
+_perf_record_throttle_fields = TypedDict("_perf_record_throttle_fields", {
+    "header": perf_event_header_s, "time": int, "id": int, "stream_id": int,
+}, total=False)
+_perf_record_unthrottle_fields = TypedDict("_perf_record_unthrottle_fields", {
+    "header": perf_event_header_s, "time": int, "id": int, "stream_id": int,
+}, total=False)
+_perf_record_fork_fields = TypedDict("_perf_record_fork_fields", {
+    "header": perf_event_header_s, "pid": int, "ppid": int, "tid": int, "ptid": int, "time": int,
+}, total=False)
+_perf_record_sample_fields = TypedDict("_perf_record_sample_fields", {
+    "header": perf_event_header_s,
+}, total=False)
+_perf_record_aux_fields = TypedDict("_perf_record_aux_fields", {
+    "header": perf_event_header_s, "aux_offset": int, "aux_size": int, "flags": int,
+}, total=False)
+_perf_record_itrace_start_fields = TypedDict("_perf_record_itrace_start_fields", {
+    "header": perf_event_header_s, "pid": int, "tid": int,
+}, total=False)
+_perf_record_lost_samples_fields = TypedDict("_perf_record_lost_samples_fields", {
+    "header": perf_event_header_s, "lost": int,
+}, total=False)
+_perf_record_switch_fields = TypedDict("_perf_record_switch_fields", {
+    "header": perf_event_header_s,
+}, total=False)
+_perf_record_switch_cpu_wide_fields = TypedDict("_perf_record_switch_cpu_wide_fields", {
+    "header": perf_event_header_s, "next_prev_pid": int, "next_prev_tid": int,
+}, total=False)
+_perf_record_bpf_event_fields = TypedDict("_perf_record_bpf_event_fields", {
+    "header": perf_event_header_s, "type": int, "flags": int, "id": int, "tag": Sequence[int] | bytes,
+}, total=False)
+_perf_record_aux_output_hw_id_fields = TypedDict("_perf_record_aux_output_hw_id_fields", {
+    "header": perf_event_header_s, "hw_id": int,
+}, total=False)
+_perf_sample_fields = TypedDict("_perf_sample_fields", {
+    "id": int, "ip": int, "pid": int, "tid": int, "time": int, "addr": int, "stream_id": int, "period": int,
+    "weight": int, "data_src": int, "transaction": int, "phys_addr": int, "cgroup": int, "data_page_size": int,
+    "code_page_size": int, "branch_hw_idx": int, "cpu": int, "type": int, "offset": int, "size": int, "misc": int,
+    "user_regs_abi": int, "intr_regs_abi": int, "read_format": int, "read_count": int, "read_offset": int,
+    "callchain_count": int, "callchain_offset": int, "raw_count": int, "raw_offset": int, "branch_count": int,
+    "branch_offset": int, "branch_counters_offset": int, "user_regs_count": int, "user_regs_offset": int,
+    "user_stack_count": int, "user_stack_offset": int, "intr_regs_count": int, "intr_regs_offset": int,
+    "aux_count": int, "aux_offset": int,
+}, total=False)
+_records_event_fields = TypedDict("_records_event_fields", {
+    "id": int, "attr": perf_event_attr_p | perf_event_attr_a | void_p,
+}, total=False)
+_records_key_fields = TypedDict("_records_key_fields", {
+    "time": int, "index": int,
+}, total=False)
+_records_column_fields = TypedDict("_records_column_fields", {
+    "out": _Memory, "field": int, "size": int,
+}, total=False)
 @overload
 def copy(pointer: perf_event_attr_p, **overrides: Unpack[_perf_event_attr_fields]) -> perf_event_attr_p: ...
 @overload
@@ -603,6 +674,46 @@ def copy(pointer: perf_mem_data_src_p, **overrides: Unpack[_perf_mem_data_src_fi
 def copy(pointer: perf_branch_entry_p, **overrides: Unpack[_perf_branch_entry_fields]) -> perf_branch_entry_p: ...
 @overload
 def copy(pointer: perf_sample_weight_p, **overrides: Unpack[_perf_sample_weight_fields]) -> perf_sample_weight_p: ...
+@overload
+def copy(pointer: perf_counts_p, **overrides: Unpack[_perf_counts_fields]) -> perf_counts_p: ...
+@overload
+def copy(pointer: perf_user_read_p, **overrides: Unpack[_perf_user_read_fields]) -> perf_user_read_p: ...
+@overload
+def copy(pointer: ring_share_p, **overrides: Unpack[_ring_share_fields]) -> ring_share_p: ...
+@overload
+def copy(pointer: perf_record_lost_p, **overrides: Unpack[_perf_record_lost_fields]) -> perf_record_lost_p: ...
+@overload
+def copy(pointer: perf_record_exit_p, **overrides: Unpack[_perf_record_exit_fields]) -> perf_record_exit_p: ...
+@overload
+def copy(pointer: perf_record_throttle_p, **overrides: Unpack[_perf_record_throttle_fields]) -> perf_record_throttle_p: ...
+@overload
+def copy(pointer: perf_record_unthrottle_p, **overrides: Unpack[_perf_record_unthrottle_fields]) -> perf_record_unthrottle_p: ...
+@overload
+def copy(pointer: perf_record_fork_p, **overrides: Unpack[_perf_record_fork_fields]) -> perf_record_fork_p: ...
+@overload
+def copy(pointer: perf_record_sample_p, **overrides: Unpack[_perf_record_sample_fields]) -> perf_record_sample_p: ...
+@overload
+def copy(pointer: perf_record_aux_p, **overrides: Unpack[_perf_record_aux_fields]) -> perf_record_aux_p: ...
+@overload
+def copy(pointer: perf_record_itrace_start_p, **overrides: Unpack[_perf_record_itrace_start_fields]) -> perf_record_itrace_start_p: ...
+@overload
+def copy(pointer: perf_record_lost_samples_p, **overrides: Unpack[_perf_record_lost_samples_fields]) -> perf_record_lost_samples_p: ...
+@overload
+def copy(pointer: perf_record_switch_p, **overrides: Unpack[_perf_record_switch_fields]) -> perf_record_switch_p: ...
+@overload
+def copy(pointer: perf_record_switch_cpu_wide_p, **overrides: Unpack[_perf_record_switch_cpu_wide_fields]) -> perf_record_switch_cpu_wide_p: ...
+@overload
+def copy(pointer: perf_record_bpf_event_p, **overrides: Unpack[_perf_record_bpf_event_fields]) -> perf_record_bpf_event_p: ...
+@overload
+def copy(pointer: perf_record_aux_output_hw_id_p, **overrides: Unpack[_perf_record_aux_output_hw_id_fields]) -> perf_record_aux_output_hw_id_p: ...
+@overload
+def copy(pointer: perf_sample_p, **overrides: Unpack[_perf_sample_fields]) -> perf_sample_p: ...
+@overload
+def copy(pointer: records_event_p, **overrides: Unpack[_records_event_fields]) -> records_event_p: ...
+@overload
+def copy(pointer: records_key_p, **overrides: Unpack[_records_key_fields]) -> records_key_p: ...
+@overload
+def copy(pointer: records_column_p, **overrides: Unpack[_records_column_fields]) -> records_column_p: ...
 def name_of(
     enum: Literal[
         "perf_type_id", "perf_hw_id", "perf_hw_cache_id", "perf_hw_cache_op_id", "perf_hw_cache_op_result_id",
@@ -636,7 +747,7 @@ def PERF_MEM_S(a: Literal["BLK"], s: Literal["NA", "DATA", "ADDR"]) -> int: ...
 def PERF_MEM_S(a: Literal["HOPS"], s: Literal["0", "1", "2", "3"]) -> int: ...
 @overload
 def PERF_MEM_S(a: Literal["REGION"], s: Literal["NA", "RSVD", "L_SHARE", "L_NON_SHARE", "O_IO", "O_SHARE", "O_NON_SHARE", "MMIO", "MEM0", "MEM1", "MEM2", "MEM3", "MEM4", "MEM5", "MEM6", "MEM7"]) -> int: ...
-def perf_event_attr_from(data: Any) -> Any: ...
+def perf_event_attr_from(data: _Buffer) -> perf_event_attr_p: ...
 def dump(attr: perf_event_attr_p) -> str: ...
 
 PERF_TYPE_HARDWARE: Final = 0

@@ -108,8 +108,11 @@ class Format:
 
     def __init__(self, system: str, name: str, id: int, fields: tuple[Field, ...]) -> None:  # noqa: A002
         """Describe a tracepoint, whose *id* is ``attr.config``."""
-        self.system, self.name, self.id, self.fields = system, name, id, fields
-        self.size = max(
+        self.system: str = system
+        self.name: str = name
+        self.id: int = id
+        self.fields: tuple[Field, ...] = fields
+        self.size: int = max(
             (field.offset + field.size for field in fields), default=0
         )  # of the data without dynamic fields
         common = [field for field in fields if field.name == "common_type" and field.size == 2]

@@ -20,6 +20,8 @@ from typing import Any, Final, Generic, Literal, TypedDict, TypeVar, final, over
 
 from typing_extensions import Buffer, Self, Unpack, disjoint_base
 
+from ._native import _Buffer
+
 # Of struct perf_counts, a pointer is a perf_counts_p, an array a perf_counts_a, the struct itself a perf_counts_s. At run
 # time all of these names are ffi.CData. Fields that begin with "__" (reserved ones) are left out, as is perf_branch_entry's
 # "from", a word of Python: getattr(entry, "from").
@@ -143,12 +145,7 @@ def text(module: Module, source: Path) -> str:
     for name in module.kernel_structs:
         lines += _constructor(name, module)
     if "copy" in written:
-        for name in module.kernel_structs:
-            stem, more = (
-                _stem(name),
-                "" if _is_flexible(name, module) else f", **overrides: Unpack[_{_stem(name)}_fields]",
-            )
-            lines += ["@overload", f"def copy(pointer: {stem}_p{more}) -> {stem}_p: ..."]
+        lines += _copy(module)
     lines += _name_of(module)
     lines += _mem_s(module)
     generated += ["copy", "name_of", "PERF_MEM_S"]
@@ -228,6 +225,23 @@ def _typed_dict(name: str, fields: dict[str, str]) -> Iterator[str]:
     yield f'{name} = TypedDict("{name}", {{'
     yield from indent(wrap([f'"{field}": {kind},' for field, kind in fields.items()]))
     yield "}, total=False)"
+
+
+def _copy(module: Module) -> Iterator[str]:
+    """Yield copy(): it takes the fields of each struct, but for one that ends in an array."""
+    closed = [name for name in module.structs if not _is_flexible(name, module)]
+    for name in closed:
+        if name not in module.kernel_structs:
+            fields = {field: _initializer(kind) for field, kind in _public(name, module)}
+            yield from _typed_dict(f"_{_stem(name)}_fields", fields)
+    for name in module.structs:
+        pointer, fields_of = f"{_stem(name)}_p", f"_{_stem(name)}_fields"
+        if name in closed:
+            yield "@overload"
+            yield f"def copy(pointer: {pointer}, **overrides: Unpack[{fields_of}]) -> {pointer}: ..."
+        elif name in module.kernel_structs:  # perf_event_query_bpf, whose length a field gives
+            yield "@overload"
+            yield f"def copy(pointer: {pointer}) -> {pointer}: ..."
 
 
 def _initializer(kind: CType) -> str:

@@ -47,7 +47,15 @@ def attrs(attr: b.perf_event_attr_p) -> None:
     events.attr("cycles", sample_period="1")  # mistake
     events.attr(7)  # mistake
     events.parse("cycles").attr  # mistake
+    events.tracepoint_format("sched", "sched_switch").feilds  # mistake
+    events.tracepoint_format("sched:sched_switch")  # mistake
+    events.pmus()["cpu"].typ  # mistake
     b.dump(b.perf_event_header())  # mistake
+    b.copy(attr, exclude_kernal=1)  # mistake
+    b.copy(attr).valeu  # mistake
+    b.copy(7)  # mistake
+    b.perf_event_attr_from("text")  # mistake
+    b.perf_event_attr_from(b"").exclude_kernal  # mistake
     len(attr)  # mistake
 
 
@@ -96,6 +104,8 @@ def reading(fd: int, attr: b.perf_event_attr_p, page: b.perf_event_mmap_page_p) 
     ring.read_into(page, "text")  # mistake
     ring.set_tail(page, page)  # mistake
     ring.data(page).head  # mistake
+    ring.drain_into(page, bytearray(8))  # mistake
+    ring.drain_into([attr], bytearray(8))  # mistake
     ring.map_aux(page, fd, 8)  # mistake
     ring.read_aux_into(page, page, bytearray(8))  # mistake
 
@@ -116,6 +126,11 @@ def parsing(buffer: bytes, attr: b.perf_event_attr_p, attrs: Mapping[str, b.perf
     records.parse(buffer, attrs)  # mistake
     records.parse(buffer, [attr])  # mistake
     records.parse(buffer, attr).columns  # mistake
+    records.parse(buffer, attr, all_record=True)  # mistake
+    records.columns(buffer, attr, 5)  # mistake
+    records.columns(buffer, attr, ["ip"]).ip  # mistake
+    records.at(buffer).header  # mistake
+    records.at(buffer, 0).pid  # mistake
     records.parse(buffer, attr)["ip"]  # mistake
     records.parse_into(buffer, attr, [])  # mistake
     records.name(attr)  # mistake

@@ -94,6 +94,7 @@ def buffers(page: b.perf_event_mmap_page_p, attr: b.perf_event_attr_p) -> None:
     ring.read_into(page, numpy.zeros(1 << 16, numpy.uint8))
     ring.read_into(page, mmap.mmap(-1, 1 << 16))
     ring.snapshot_into(page, array("Q", [0] * 512))
+    ring.drain_into([page, page], bytearray(1 << 20))
     array_of_samples = ffi.new("struct perf_sample[]", 100)
     n_samples, n_bytes = records.parse_into(ffi.buffer(array_of_samples), attr, array_of_samples)
     assert_type(n_samples + n_bytes, int)
@@ -124,6 +125,9 @@ def names() -> str:
     weight = b.perf_sample_weight(full=1)
     query = b.perf_event_query_bpf(16)
     total = getattr(entry, "from") + source.mem_lvl + weight.var1_dw + sum(query.ids[0 : query.prog_cnt])
+    assert_type(b.copy(perf_event_attr(), exclude_kernel=1), b.perf_event_attr_p)
+    assert_type(b.copy(ffi.new("struct perf_counts *"), value=1), b.perf_counts_p)
+    assert_type(b.perf_event_attr_from(b"").size, int)
     return b.name_of("perf_event_type", total) + b.dump(perf_event_attr()) + perf_event_open_sys.HEADERS_VERSION
 
 
