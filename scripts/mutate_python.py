@@ -3,9 +3,9 @@
     pip install --group mutation
     python scripts/mutate_python.py
 
-mutmut switches a change on after the package was imported, and runs the tests that it saw calling the changed function.
-It misses what runs at import, and in a forked child. So what it calls survived, or not tested, is tried again here, in
-a process in which the change is there from the start. docs/mutation.md says why each kind of survivor is one.
+mutmut switches a change on after the package was imported, and runs the tests that it saw calling the changed function. It
+misses what runs at import, and what runs in a forked child. So what it calls survived, or not tested, is tried again here,
+in a process in which the change is there from the start. docs/mutation.md says why each kind of survivor is one.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import fcntl
 import os
 import signal
 import struct
+from types import SimpleNamespace
 
 import pytest
 from support.events import PAGE_FAULTS, value
@@ -213,6 +214,19 @@ def test_set_output_names_its_call_and_a_bad_target(event, closed_fd, foreign_fd
             ioctls.set_output(fd, target)
         assert caught.value.errno in codes
         assert f"({hints[caught.value.errno]}" in str(caught.value)
+
+
+def test_detaching_in_a_32_bit_process_is_explained(monkeypatch, closed_fd):
+    """A 64-bit kernel takes its -1 for a large number: EBADF, which only there has that reason."""
+    for size, output_fd, reason in (
+        (8, -1, "one of the two"),
+        (4, -1, "a 64-bit kernel"),
+        (4, closed_fd, "one of the two"),
+    ):
+        monkeypatch.setattr(ioctls, "ffi", SimpleNamespace(errno=errno.EBADF, sizeof={"long": size}.get))
+        with pytest.raises(OSError, match=rf"PERF_EVENT_IOC_SET_OUTPUT: .* \({reason}") as caught:
+            ioctls.set_output(closed_fd, output_fd)
+        assert caught.value.errno == errno.EBADF
 
 
 def test_pause_output_stops_the_ring_and_lets_it_go_on(event, ring):
