@@ -1,6 +1,6 @@
-"""Break cdefs/*.c on purpose, one small change at a time, and say which changes no test notices.
+"""Break the C code of cdefs/ on purpose, one small change at a time, and say which changes no test notices.
 
-    python scripts/mutate_c.py [--jobs N] [--lines FIRST-LAST] [FILE.c ...]
+    python scripts/mutate_c.py [--jobs N] [--lines FIRST-LAST] [FILE ...]
 
 Each change (a mutant) is compiled into a copy of the tree, and the tests of its file run there. A mutant is *killed* by a
 test that fails, or hangs; what all tests accept has *survived*. A change that the compiler refuses, or that gives the same
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import filecmp
+import itertools
 import os
 import queue
 import re
@@ -28,24 +29,19 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 SANITIZED = "tests/test_sanitizers.py::test_the_decoders_touch_nothing_but_their_buffers[gcc]"
-RECORDS = [
-    "tests/test_records.py",
-    "tests/test_records_samples.py",
-    "tests/test_records_parse.py",
-    "tests/test_records_corrupt.py",
-]
-# The tests of each file, those that find most first.
+# The tests of each file, as patterns, those that find most first.
 TESTS = {
-    "counters.c": ["tests/test_counters.py", "tests/test_counters_scaled.py", *RECORDS, SANITIZED],
+    "columns.c": ["tests/test_records_col*.py", "tests/test_records*.py", SANITIZED],
+    "counters.c": ["tests/test_counters*.py", "tests/test_records_samples.py", SANITIZED],
     "counters_user.c": ["tests/test_read_user.py"],
-    "ioctls.c": ["tests/test_ioctls.py", "tests/test_perf_event_open.py", "tests/test_ioctls_tracepoint.py"],
-    "records.c": [*RECORDS, SANITIZED],
-    "ring.c": [
-        *(f"tests/test_ring{part}.py" for part in ("_read", "_snapshot", "_aux", "")),
-        *(f"tests/kernel/test_ring_{part}.py" for part in ("wakeup", "soak")),
-        SANITIZED,
-    ],
-    "samples.c": ["tests/test_records_samples.py", *RECORDS, SANITIZED],
+    "decode.h": ["tests/test_records_samples.py", "tests/test_records*.py", SANITIZED],
+    "internal.h": ["tests/test_ring*.py", "tests/test_records*.py", SANITIZED],
+    "ioctls.c": ["tests/test_ioctls*.py", "tests/test_perf_event_open.py"],
+    "match.h": ["tests/test_records*.py", SANITIZED],
+    "records.c": ["tests/test_records.py", "tests/test_records*.py", SANITIZED],
+    "ring.c": ["tests/test_ring_read.py", "tests/test_ring*.py", "tests/test_lifetimes.py", SANITIZED],
+    "samples.c": ["tests/test_records_samples.py", "tests/test_records*.py", SANITIZED],
+    "sort.c": ["tests/test_records*.py", SANITIZED],
 }
 SECONDS = 60  # a run of tests that takes longer hangs
 
@@ -136,6 +132,20 @@ def mutants(file: str) -> list[Mutant]:
     return sorted(found, key=lambda one: (one.start, one.after))
 
 
+def expanded(root: Path, patterns: list[str]) -> list[str]:
+    """Return the tests that the patterns name, each once."""
+    found = [sorted(map(str, root.glob(one))) if "::" not in one else [str(root / one)] for one in patterns]
+    return list(dict.fromkeys(itertools.chain(*found)))
+
+
+def users(cdefs: Path, file: str) -> list[Path]:
+    """List the C files that a file of cdefs/ is compiled into: itself, or those that include it."""
+    if file.endswith(".c"):
+        return [cdefs / file]
+    including = [path for path in sorted(cdefs.glob("*.[ch]")) if f'#include "{file}"' in path.read_text()]
+    return sorted({user for path in including for user in users(cdefs, path.name)})
+
+
 class Copy:
     """A copy of the tree, with every object file, in which one mutant at a time is built and tested."""
 
@@ -163,7 +173,7 @@ class Copy:
         objects = [str(path) for path in (self.root / "_native.o", *(self.root / "cdefs").glob("*.o"))]
         target = self.root / "perf_event_open_sys" / "_native.abi3.so"
         subprocess.run(["cc", "-shared", "-o", str(target), *objects], check=True)
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *dict.fromkeys(tests)]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *expanded(self.root, tests)]
         process = subprocess.Popen(
             command, cwd=self.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
@@ -176,29 +186,34 @@ class Copy:
 
     def judge(self, mutant: Mutant) -> str:
         """Say what becomes of a mutant: refused, same, killed or survived."""
-        source = self.root / "cdefs" / mutant.file
-        text, original = source.read_text(), source.with_suffix(".o")
-        good, built = original.with_suffix(".good"), original.with_suffix(".built")
-        source.write_text(text[: mutant.start] + mutant.after + text[mutant.end :])
+        changed = self.root / "cdefs" / mutant.file
+        text = changed.read_text()
+        sources = users(changed.parent, mutant.file)
+        changed.write_text(text[: mutant.start] + mutant.after + text[mutant.end :])
         try:
-            if not self.compile(source, built):
+            if not all(self.compile(source, source.with_suffix(".new")) for source in sources):
                 return "refused"
-            if filecmp.cmp(built, original, shallow=False):
-                return "same"
-            original.rename(good)
-            built.rename(original)
-            try:
-                return "survived" if self.passes(TESTS[mutant.file]) else "killed"
-            finally:
-                good.rename(original)
         finally:
-            source.write_text(text)
+            changed.write_text(text)
+        objects = [source.with_suffix(".o") for source in sources]
+        if all(filecmp.cmp(one, one.with_suffix(".new"), shallow=False) for one in objects):
+            return "same"
+        for one in objects:
+            one.rename(one.with_suffix(".good"))
+            one.with_suffix(".new").rename(one)
+        changed.write_text(text[: mutant.start] + mutant.after + text[mutant.end :])  # tests compile it too
+        try:
+            return "survived" if self.passes(TESTS[mutant.file]) else "killed"
+        finally:
+            changed.write_text(text)
+            for one in objects:
+                one.with_suffix(".good").rename(one)
 
 
 def main() -> int:
     """Try the mutants of the files; print the survivors as they are found, and a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*", metavar="FILE.c", default=sorted(TESTS))
+    parser.add_argument("files", nargs="*", metavar="FILE", default=sorted(TESTS))
     parser.add_argument("--jobs", type=int, default=2, help="how many at the same time (2)")
     parser.add_argument("--lines", default="1-99999", help="only the mutants of these lines")
     parser.add_argument("--list", action="store_true", help="list the mutants, and try none")
@@ -212,9 +227,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         for number in range(options.jobs):
             copies.put(Copy(Path(directory, str(number))))
-        tests = [test for file in options.files for test in TESTS[file]]
         untouched = copies.get()
-        if not untouched.passes(tests):
+        if not untouched.passes([test for file in options.files for test in TESTS[file]]):
             print("the tests fail before anything is changed", file=sys.stderr)
             return 2
         copies.put(untouched)

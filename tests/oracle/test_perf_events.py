@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 from support.attrs import set_fields
-from support.marks import needs_root, needs_seccomp
+from support.marks import needs_events, needs_root, needs_seccomp
 from support.seccomp import deny
 
 from perf_event_open_sys import bindings as b
@@ -134,6 +134,7 @@ def test_attrs_are_those_of_perf():
 
 @needs_perf
 @needs_root
+@needs_events
 @pytest.mark.parametrize(
     "text",
     ["{page-faults:u,cs}:D", "{page-faults:k,cs}:u", "{page-faults,cs}:De", "{page-faults,cs:k}:pp", "{faults:H,cs}:G"],
