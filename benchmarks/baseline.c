@@ -1,5 +1,6 @@
 /* The same work in plain C: each function runs `n` rounds and returns the nanoseconds they took. */
 #define _GNU_SOURCE
+#include <linux/perf_event.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -50,5 +51,23 @@ int64_t copy(void *to, const void *from, size_t size)
 
     memcpy(to, from, size);
     __asm__ volatile("" : : "r"(to) : "memory");
+    return now() - start;
+}
+
+/* Drain `n` rings of `size` bytes, each `offset` bytes after its control page, into `to`. */
+int64_t drain_many(void **pages, int n, size_t offset, size_t size, char *to)
+{
+    const int64_t start = now();
+
+    for (int i = 0; i < n; i++) {
+        struct perf_event_mmap_page *page = pages[i];
+        const uint64_t head = __atomic_load_n(&page->data_head, __ATOMIC_ACQUIRE), tail = page->data_tail;
+        const size_t waiting = (size_t)(head - tail), at = (size_t)(tail & (size - 1));
+        const size_t first = waiting < size - at ? waiting : size - at;
+        memcpy(to, (char *)page + offset + at, first);
+        memcpy(to + first, (char *)page + offset, waiting - first);
+        __atomic_store_n(&page->data_tail, head, __ATOMIC_RELEASE);
+        to += waiting;
+    }
     return now() - start;
 }

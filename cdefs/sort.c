@@ -44,24 +44,16 @@ static size_t merge_runs(const struct records_key *from, struct records_key *to,
     return runs;
 }
 
-/* Put row keys[i].index at place i, for all i: along the cycles of the permutation, each row is moved once. What is
- * moved next is fetched ahead, since it is anywhere. */
-static void permute(struct perf_sample *rows, struct records_key *keys, size_t n)
+/* Put row keys[i].index at place i, for all i: along the cycles of the permutation, each row is moved once. */
+static void permute_rows(struct perf_sample *rows, struct records_key *keys, size_t n)
 {
-    enum { AHEAD = 4, LINE = 64 };
-
     for (size_t start = 0; start < n; start++) {
         struct perf_sample first;
-        size_t hole = start, ahead = start;
+        size_t hole = start;
         if (keys[start].index == start)
             continue;
         first = rows[start];
-        for (int i = 0; i < AHEAD; i++)
-            ahead = (size_t)keys[ahead].index;
         for (size_t next; (next = (size_t)keys[hole].index) != start; hole = next) {
-            for (size_t line = 0; line < sizeof *rows; line += LINE)
-                __builtin_prefetch((const char *)(rows + ahead) + line, 1);
-            ahead = (size_t)keys[ahead].index;
             rows[hole] = rows[next];
             keys[hole].index = hole;
         }
@@ -70,20 +62,116 @@ static void permute(struct perf_sample *rows, struct records_key *keys, size_t n
     }
 }
 
+/* Single rows from all over the array are slow to move. Where the rows are few runs, each is read from its begin to its
+ * end: so they are gathered into blocks, which take the places of blocks that have been read; then the blocks, which are
+ * large enough to be moved fast, are put in order. A block that is being read cannot be written, and each run has at most
+ * two: for these there are spare blocks. */
+enum { BLOCK = 64 };
+
+struct blocks {
+    struct perf_sample *rows, *spare;
+    size_t n;           /* of whole blocks in `rows`; block n + i is spare block i */
+    uint32_t *place;    /* of each block of the result: the block where it is */
+    uint32_t *free;     /* blocks that can be written */
+    size_t n_free;
+    uint8_t *read;      /* of each block in `rows`: how many of its rows have been read */
+};
+
+static struct perf_sample *block_at(const struct blocks *b, size_t block)
+{
+    return block < b->n ? b->rows + block * BLOCK : b->spare + (block - b->n) * BLOCK;
+}
+
+static void gather(struct blocks *b, const struct records_key *keys, size_t n)
+{
+    struct perf_sample *to = NULL;
+
+    for (size_t i = 0; i < n; i++) {
+        const size_t row = (size_t)keys[i].index, block = row / BLOCK;
+        if (i % BLOCK == 0) {
+            b->place[i / BLOCK] = b->free[--b->n_free];
+            to = block_at(b, b->place[i / BLOCK]);
+        }
+        if (i + 8 < n)
+            for (size_t line = 0; line < sizeof *b->rows; line += 64)
+                __builtin_prefetch((const char *)(b->rows + keys[i + 8].index) + line);
+        to[i % BLOCK] = b->rows[row];
+        if (block < b->n && ++b->read[block] == BLOCK)
+            b->free[b->n_free++] = (uint32_t)block;
+    }
+}
+
+/* Move the block that belongs to `hole` there, then the one that belongs to where that was, and so on, until a block
+ * comes out of the spare ones, or is the one that `until` says. */
+static size_t fill_holes(struct blocks *b, size_t hole, size_t until)
+{
+    while (hole < b->n && b->place[hole] != until) {
+        const size_t from = b->place[hole];
+        memcpy(block_at(b, hole), block_at(b, from), BLOCK * sizeof *b->rows);
+        b->place[hole] = (uint32_t)hole;
+        hole = from;
+    }
+    return hole;
+}
+
+static void order_blocks(struct blocks *b, size_t n_rows)
+{
+    const size_t rest = n_rows % BLOCK;
+
+    if (rest) /* the last rows are no whole block: nothing was written there */
+        memcpy(b->rows + b->n * BLOCK, block_at(b, b->place[b->n]), rest * sizeof *b->rows);
+    for (size_t i = 0; i < b->n_free; i++)
+        fill_holes(b, b->free[i], SIZE_MAX);
+    if (rest)
+        fill_holes(b, b->place[b->n], SIZE_MAX);
+    for (size_t start = 0; start < b->n; start++) {
+        struct perf_sample *kept = block_at(b, b->n);
+        size_t hole;
+        if (b->place[start] == start)
+            continue;
+        memcpy(kept, block_at(b, start), BLOCK * sizeof *kept);
+        hole = fill_holes(b, start, start);
+        memcpy(block_at(b, hole), kept, BLOCK * sizeof *kept);
+        b->place[hole] = (uint32_t)hole;
+    }
+}
+
+/* As permute_rows, by blocks; 0 if `size` bytes at `memory` are too few for so many runs. */
+static int permute_blocks(struct perf_sample *rows, const struct records_key *keys, size_t n, size_t runs, void *memory,
+                          size_t size)
+{
+    const size_t blocks = n / BLOCK, spare = 2 * runs + 2;
+    const size_t needed = spare * BLOCK * sizeof *rows + (blocks + 1 + blocks + spare) * sizeof(uint32_t) + blocks;
+    struct blocks b = {rows, memory, blocks, NULL, NULL, spare, NULL};
+
+    if (size < needed || blocks + spare > UINT32_MAX)
+        return 0;
+    b.place = (uint32_t *)(void *)(b.spare + spare * BLOCK);
+    b.free = b.place + blocks + 1;
+    b.read = (uint8_t *)(b.free + blocks + spare);
+    memset(b.read, 0, blocks);
+    for (size_t i = 0; i < spare; i++)
+        b.free[i] = (uint32_t)(blocks + i);
+    gather(&b, keys, n);
+    order_blocks(&b, n);
+    return 1;
+}
+
 void records_sort(struct perf_sample *rows, size_t n, struct records_key *scratch)
 {
     struct records_key *keys = scratch, *merged = scratch + n;
-    size_t runs = 1;
+    size_t runs = 1, left;
 
     for (size_t i = 0; i < n; i++) {
         keys[i] = (struct records_key){rows[i].time, i};
         runs += i && rows[i].time < rows[i - 1].time;
     }
-    while (runs > 1) {
+    for (left = runs; left > 1;) {
         struct records_key *swapped = keys;
-        runs = merge_runs(keys, merged, n);
+        left = merge_runs(keys, merged, n);
         keys = merged;
         merged = swapped;
     }
-    permute(rows, keys, n);
+    if (runs > 1 && !permute_blocks(rows, keys, n, runs, merged, n * sizeof *merged))
+        permute_rows(rows, keys, n);
 }

@@ -15,7 +15,7 @@ from errno import EBADMSG, ENOENT
 
 from ._native import ffi, lib
 from ._pointers import attr_pointer, sample_pointer, samples_array
-from ._walk import CorruptRecord, Keep, at, header_of, iterate, name
+from ._walk import CorruptRecord, at, header_of, iterate, keeping, name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Samples(Sequence["perf_sample_p"]):
     def __init__(self, cdata: perf_sample_a) -> None:
         """View a ``struct perf_sample[]``, and keep it."""
         self.cdata: perf_sample_a = samples_array(cdata)
-        self._keep = Keep(cdata)
+        self._keep = keeping(cdata)
 
     def __len__(self) -> int:
         return len(self.cdata)
@@ -270,7 +270,7 @@ def _view(ctype: CType[_C], buffer: Any, offset: int, count: int) -> _C:
         return ffi.from_buffer(ctype, bytearray(_bytes_of(view, offset, size)))
     base = ffi.from_buffer(buffer)
     _checked(len(base), offset, size)
-    return _array(ctype, ffi.gc(base + offset, Keep(base)), size)
+    return _array(ctype, ffi.gc(base + offset, keeping(base)), size)
 
 
 def _bytes_of(buffer: Any, offset: int, size: int) -> memoryview:
