@@ -86,6 +86,23 @@ static void copy_column(const struct records_column *column, int place, const ch
             memcpy(out + 2 * i, records[i] + place, 2);
 }
 
+/* True if a whole block of samples, all of `size` bytes, begins at `at`: mostly there is nothing else. Their headers are
+ * looked at as words, without the misc, and without waiting for one to know where the next is. */
+static int is_block(const char *at, size_t size)
+{
+    const struct perf_event_header header = {PERF_RECORD_SAMPLE, 0, (uint16_t)size};
+    const struct perf_event_header compared = {UINT32_MAX, 0, UINT16_MAX};
+    uint64_t expected, mask, differences = 0;
+
+    memcpy(&expected, &header, sizeof expected);
+    memcpy(&mask, &compared, sizeof mask);
+    for (size_t i = 0; i < BLOCK; i++) {
+        const char *record = at + i * size;
+        differences |= (next_word(&record) ^ expected) & mask;
+    }
+    return differences == 0;
+}
+
 /* Without rows: find a block of samples, then copy each column of the block. */
 static long copy_columns(const char *buffer, size_t size, const struct layout *layout,
                          const struct records_column *columns, size_t n_columns, size_t n, size_t *consumed,
@@ -93,11 +110,18 @@ static long copy_columns(const char *buffer, size_t size, const struct layout *l
 {
     const char *records[BLOCK];
     struct perf_event_header header;
+    const size_t fixed = sizeof header + layout->fixed;
+    const int is_fixed = !(layout->sample_type & PERF_SAMPLE_CALLCHAIN);
     size_t offset = 0, filled = 0, found;
     int state = 1;
 
     while (state > 0 && filled < n) {
-        for (found = 0; found < BLOCK && filled + found < n && (state = next_header(buffer, size, offset, &header)) > 0;
+        found = 0;
+        if (is_fixed && n - filled >= BLOCK && size - offset >= BLOCK * fixed && is_block(buffer + offset, fixed)) {
+            for (; found < BLOCK; offset += fixed)
+                records[found++] = buffer + offset;
+        }
+        for (; found < BLOCK && filled + found < n && (state = next_header(buffer, size, offset, &header)) > 0;
              offset += header.size) {
             if (header.type != PERF_RECORD_SAMPLE)
                 continue;

@@ -66,13 +66,21 @@ def column_arrays(fields: Iterable[str], n: int) -> tuple[dict[str, numpy.ndarra
     known = dict(ffi.typeof("struct perf_sample").fields)
     if isinstance(fields, str):
         raise TypeError(f"fields are names, not a string: [{fields!r}]")
-    arrays = {}
+    formats = {}
     for name in fields:
         if name not in known:
             from ._names import nearest
 
             raise ValueError(f"perf_sample has no field {name!r}{nearest(name, known)}")
-        arrays[name] = np.empty(n, _format(known[name].type))
+        formats[name] = np.dtype(_format(known[name].type))
+    # One block for all arrays, the wider ones first: NumPy asks for huge pages where it is large.
+    block = np.empty(n * sum(one.itemsize for one in formats.values()), "u1")
+    arrays, begin = {}, 0
+    for name in sorted(formats, key=lambda name: -formats[name].itemsize):
+        end = begin + n * formats[name].itemsize
+        arrays[name] = block[begin:end].view(formats[name])
+        begin = end
+    arrays = {name: arrays[name] for name in formats}
     into = ffi.new("struct records_column[]", len(arrays))
     for column, (name, array) in zip(into, arrays.items(), strict=True):
         column.out, column.field = ffi.cast("void *", ffi.from_buffer(array)), known[name].offset
