@@ -87,3 +87,9 @@ def test_a_mount_point_may_have_any_name(tmp_path):
     """Bytes that are no UTF-8 and what Python takes for the end of a line are parts of a name."""
     (tmp_path / "mounts").write_bytes(b"proc /a\xe2\x80\xa8b proc rw 0 0\nt /\xff\x0c\xe2\x80\xa8x tracefs rw 0 0\n")
     assert os.fsencode(events.tracefs(mounts=str(tmp_path / "mounts"))) == b"/\xff\x0c\xe2\x80\xa8x"
+
+
+def test_a_system_whose_name_begins_with_a_digit_is_read(tmp_path):
+    """9p is a system of tracepoints, and no type of events."""
+    root = tracing(tmp_path, **{"9p__9p_client_req": "77"})
+    assert events.attr("9p:9p_client_req:u", tracefs=root).config == 77

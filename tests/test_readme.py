@@ -1,6 +1,7 @@
 """The README and the docs: their Python runs as it stands, their commands are those that work."""
 
 import doctest
+import os
 import re
 import subprocess
 import sys
@@ -21,10 +22,19 @@ def blocks_of_docs(language):
     return [text for page in pages for text in re.findall(rf"^```{language}\n(.*?)^```$", page, re.M | re.S)]
 
 
+def needs_tracefs(text, request):
+    """Skip what shows a tracepoint where there is none for this user."""
+    if "sched_switch" in text:
+        request.getfixturevalue("tracefs")
+        if os.geteuid() != 0:
+            pytest.skip("needs root: a tracepoint of a whole CPU")
+
+
 @needs_events
 @pytest.mark.parametrize("block", blocks_of_docs("python"))
-def test_block_of_the_docs_runs(block, tmp_path):
+def test_block_of_the_docs_runs(block, tmp_path, request):
     """What a page shows can be pasted into a file and run."""
+    needs_tracefs(block, request)
     script = tmp_path / "page.py"
     script.write_text(block)
     subprocess.run([sys.executable, str(script)], check=True, capture_output=True, cwd="/")
@@ -32,8 +42,9 @@ def test_block_of_the_docs_runs(block, tmp_path):
 
 @needs_events
 @pytest.mark.parametrize("session", blocks_of_docs("pycon"))
-def test_session_of_the_docs_prints_what_it_shows(session, tmp_path):
+def test_session_of_the_docs_prints_what_it_shows(session, tmp_path, request):
     """Interactive examples are doctests."""
+    needs_tracefs(session, request)
     if "PERF_TYPE_BREAKPOINT" in session and MACHINE != "x86_64":
         pytest.skip("shows x86's breakpoints")
     page = tmp_path / "page.txt"

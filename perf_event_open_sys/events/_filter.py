@@ -13,7 +13,7 @@ _SPACE = r"[ \t\n\v\f\r]*"
 _PREDICATE = rf"""
     {_SPACE} (?: \( {_SPACE} | ! (?![= \t]) {_SPACE} )*
     (?P<field>[A-Za-z0-9_]+) (?:\.ustring|\.function)? {_SPACE}
-    (?P<operator>[=!<>~&^|*/%+.-]*) {_SPACE}
+    (?P<operator>[=!<>~&^|]*) {_SPACE}
     (?P<value> "[^"]*" | '[^']*' | CPUS\{{[^}}]*\}} | -?[A-Za-z0-9_]+ )?
     (?: {_SPACE} \) )* {_SPACE}
 """

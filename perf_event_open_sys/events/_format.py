@@ -55,12 +55,12 @@ def is_string(field: Field) -> bool:
 
 
 def _is_elsewhere(field: Field) -> bool:
-    """Tell whether a field is the place of its data, which follows the fields of fixed size."""
+    """Tell whether a field says only where its data is, which then lies behind all fields of fixed size."""
     return field.is_dynamic or field.is_relative
 
 
 def _item_size(field: Field) -> int:
-    """Return the size of the integers that a field is an array of, or of the one that it is; 0 where it is none."""
+    """Return how many bytes the field's integer has, or each integer of its array; 0 where it holds no integers."""
     size = 0 if _is_elsewhere(field) else field.size
     if field.is_array:
         item, _, length = field.type.removesuffix("]").partition("[")
@@ -84,7 +84,7 @@ def _reader(field: Field, tracepoint: str) -> Callable[[bytes], Any]:
             return content
         return list(struct.unpack_from(f"={len(content) // size}{_INTEGERS[size, field.is_signed]}", content))
 
-    if not _is_elsewhere(field):  # an array without a length is all that is left
+    if not _is_elsewhere(field):  # an array without a length goes on to the end of the raw data
         return lambda data: value(data[begin:end] if field.size else data[begin:])
     beyond = end if field.is_relative else 0
 
@@ -93,9 +93,8 @@ def _reader(field: Field, tracepoint: str) -> Callable[[bytes], Any]:
         start = beyond + (word & 0xFFFF)
         stop = start + (word >> 16)
         if stop > len(data):
-            raise ValueError(
-                f"{field.name} of {tracepoint} is at bytes {start} to {stop} of {len(data)} bytes of raw data"
-            )
+            place = f"bytes {start} to {stop} of {len(data)} bytes of raw data"
+            raise ValueError(f"{field.name} of {tracepoint} is at {place}")
         return value(data[start:stop])
 
     return read_dynamic
@@ -112,11 +111,8 @@ class Format:
         self.name: str = name
         self.id: int = id
         self.fields: tuple[Field, ...] = fields
-        self.size: int = max(
-            (field.offset + field.size for field in fields), default=0
-        )  # of the data without dynamic fields
-        common = [field for field in fields if field.name == "common_type" and field.size == 2]
-        self._common_type = common[0].offset if common else None
+        self.size: int = max(field.offset + field.size for field in fields)  # without the data of dynamic fields
+        self._common_type = next(field.offset for field in fields if field.name == "common_type")
         self._readers = [(field.name, _reader(field, f"{system}:{name}")) for field in fields]
 
     def __repr__(self) -> str:
@@ -140,10 +136,9 @@ class Format:
             raise ValueError(
                 f"{len(data)} bytes of raw data are too few for {self.system}:{self.name}: it has {self.size}"
             )
-        if self._common_type is not None:
-            (found,) = struct.unpack_from("=H", data, self._common_type)
-            if found != self.id:
-                raise ValueError(f"the raw data is of tracepoint {found}, and {self.system}:{self.name} is {self.id}")
+        (found,) = struct.unpack_from("=H", data, self._common_type)
+        if found != self.id:
+            raise ValueError(f"the raw data is of tracepoint {found}, and {self.system}:{self.name} is {self.id}")
         return {name: read(data) for name, read in self._readers}
 
     def matches(
@@ -199,7 +194,7 @@ class Format:
         texts = [field for field in fields if is_string(field) and not _is_elsewhere(field)]
         is_text = np.zeros(self.size, bool)
         for field in texts:
-            is_text[field.offset : field.offset + field.size - 1] = True
+            is_text[field.offset : field.offset + field.size - 1] = True  # but for its last byte: see _end_at_nul
         within = np.tile(is_text, min(many, len(rows)))
         elsewhere = [field for field in fields if _is_elsewhere(field)]
         n = 0
@@ -231,8 +226,6 @@ class Format:
         offsets, counts = rows["raw_offset"].astype(np.int64), rows["raw_count"].astype(np.int64)
         if len(rows) and (offsets + counts).max() > len(data):
             raise ValueError("the samples are not of this buffer: their raw data reaches beyond its end")
-        if self._common_type is None:
-            return counts > 0, offsets, counts
         has_type = counts >= self._common_type + 2
         kinds = _windows(data, np.uint16)
         if not len(kinds):
@@ -272,25 +265,28 @@ def tracepoint_format(system: str, name: str, *, tracefs: str | None = None) -> 
 
 def parse_format(text: str, system: str, name: str) -> Format:
     """Return the format that the text of a ``format`` file describes; what a later kernel adds to a line is passed over."""
-    identity, fields = None, []
+    identity, fields = None, dict[str, Field]()
     for number, line in enumerate(text.split("\n"), 1):
         key, _, rest = line.strip().partition(":")
         if key == "ID":
             identity = parse_number(rest.strip())
         elif key == "field":
             try:
-                fields.append(_parse_field(rest))
+                field = _parse_field(rest)
+                if field.name in fields:
+                    raise ValueError("a field of this name is there already")
             except ValueError as error:
                 raise ValueError(
                     f"the format of {system}:{name}, line {number}: {error}: {line.strip()[:200]!r}"
                 ) from None
+            fields[field.name] = field
         elif key == "print fmt":
             break
-    if identity is None or not fields:
-        raise ValueError(
-            f"the format of {system}:{name} has no {'fields' if identity is not None else 'ID'}: {text[:80]!r}"
-        )
-    return Format(system, name, identity, tuple(fields))
+    common = fields.get("common_type")
+    if identity is None or not common or common.size != 2:
+        missing = "ID" if identity is None else "field common_type of 2 bytes"
+        raise ValueError(f"the format of {system}:{name} has no {missing}: {text[:80]!r}")
+    return Format(system, name, identity, tuple(fields.values()))
 
 
 def _parse_field(text: str) -> Field:
@@ -312,8 +308,10 @@ def _parse_field(text: str) -> Field:
     kind = head.removesuffix(name).strip() + length
     place = kind.split(" ", 1)[0]
     dynamic, relative = place == "__data_loc", place == "__rel_loc"
-    if not name or not kind or ((dynamic or relative) and size != 4):
+    if not name or not kind or kind == length:
         raise ValueError("a field has a type and a name")
+    if (dynamic or relative) and size != 4:
+        raise ValueError(f"a field that is {place} has 4 bytes")
     if place.startswith("__") and place.endswith("_loc"):
         if not (dynamic or relative):
             raise ValueError(f"a field's data may be at __data_loc or __rel_loc, not {place}")

@@ -154,11 +154,13 @@ def _event(scanner: _Scanner) -> ParsedEvent:
     fields: dict[str, int] = {}
     if not name:
         scanner.fail("an event is missing here")
-    if name == "mem" and scanner.text[scanner.at : scanner.at + 1] == ":":
-        scanner.accept(":")
+    if name == "mem" and scanner.accept(":"):
         fields = _breakpoint(scanner)
-    elif parse_number(name) is not None and scanner.accept(":"):
-        fields = {"type": parse_number(name) or 0, "config": scanner.number()}
+    elif (name.isdecimal() or parse_number(name) is not None) and scanner.text.startswith(":", scanner.at):
+        scanner.at = at
+        kind = scanner.number()
+        scanner.accept(":")
+        fields = {"type": kind, "config": scanner.number()}
     elif name[0] == "r" and (raw := parse_number(f"0x{name[1:]}")) is not None:
         fields = {"type": lib.PERF_TYPE_RAW, "config": raw}
     elif scanner.accept(":"):

@@ -62,7 +62,8 @@ class Resolver:
         """Return the one event that the string is."""
         parsed = parse_one(self.text)
         events = self.events(parsed)
-        if len(events) > 1 and generic(parsed.name):  # of a hybrid machine's kinds of CPU the kernel takes one
+        if len(events) > 1 and generic(parsed.name):
+            # A hybrid machine has a PMU for each kind of CPU. Without a PMU's type in config, the kernel chooses one.
             events[0].attr.config &= 0xFFFFFFFF
         elif len(events) > 1:
             self.fail(0, f"{len(events)} events have this name: {', '.join(event.name for event in events[:3])} ...")
@@ -173,6 +174,7 @@ class Resolver:
         return family
 
     def tracepoints(self, at: int, system: str, name: str) -> list[_Selection]:
+        """Return a selection for each tracepoint that ``system:name`` is, or matches as a glob."""
         points = [f"{system}:{name}"]
         if _is_glob(points[0]):
             points = _matching(tracepoints(tracefs=self.tracefs), points[0])
@@ -189,6 +191,7 @@ class Resolver:
         return selections
 
     def unknown(self, name: str) -> str:
+        """Return the message for a name that is no event, with the nearest names."""
         if name in _NOT_THE_KERNELS:
             return f"{name} is no event of the kernel: perf measures it itself"
         ours = [event for pmu in pmus(sysfs=self.sysfs).values() for event in pmu.events]
@@ -207,7 +210,8 @@ class Resolver:
 def _is_box(pmu: str, name: str) -> bool:
     """Tell whether *name* is *pmu* but for ``uncore_`` before it and the number of a box behind it."""
     for full in (name, f"uncore_{name}"):
-        if pmu == full or (pmu.startswith(f"{full}_") and pmu[len(full) + 1 :].isdecimal()):
+        number = pmu[len(full) + 1 :]
+        if pmu == full or (pmu == f"{full}_{number}" and number.isascii() and number.isdecimal()):
             return True
     return False
 

@@ -2,12 +2,11 @@
 
 import os
 import re
-import shutil
 import struct
-import subprocess
 
 import pytest
 from support.marks import needs_root
+from support.perf import perf
 
 from perf_event_open_sys import bindings as b
 from perf_event_open_sys import ffi, records
@@ -21,16 +20,6 @@ SAMPLED = re.compile(
 )
 MAPPED = re.compile(r" (-?\d+)/(-?\d+): \[0x([0-9a-f]+)\(0x([0-9a-f]+)\) @ (\S+) .*\]: \S+ (.*)$")
 FRAME = re.compile(r"\.\.\.\.\.\s+\d+: ([0-9a-f]{16})$")
-
-
-def perf(*arguments, cwd):
-    """Run perf and return its output; skip where there is none, or it may not."""
-    if not shutil.which("perf"):
-        pytest.skip("perf is not installed")
-    ran = subprocess.run(["perf", *arguments], capture_output=True, text=True, errors="replace", cwd=cwd)
-    if ran.returncode:
-        pytest.skip(f"perf {arguments[0]} fails here: {(ran.stderr.strip().splitlines() or [''])[-1]}")
-    return ran.stdout
 
 
 def read_data(path):
