@@ -8,7 +8,7 @@ import pytest
 from support.attrs import set_fields
 from support.trees import device, hybrid_machine
 
-from perf_event_open_sys import events, ffi
+from perf_event_open_sys import bindings, events, ffi
 
 
 @pytest.fixture
@@ -97,9 +97,11 @@ def test_probes_take_their_strings(probing):
     assert (function.type, function.probe_offset, string_at(function.kprobe_func)) == (7, 4, b"do_exit")
 
 
-@pytest.mark.parametrize("part", [lambda attr: attr, lambda attr: attr[0]], ids=["pointer", "struct"])
+@pytest.mark.parametrize(
+    "part", [lambda attr: attr, lambda attr: attr[0], bindings.copy], ids=["pointer", "struct", "copy"]
+)
 def test_strings_live_as_long_as_the_struct_they_are_in(probing, part):
-    """Whichever of the pointer and its struct is kept, what the fields point to is kept."""
+    """Whichever of the pointer, its struct and a copy is kept, what the fields point to is kept."""
     kept = [part(events.attr("uprobe//", sysfs=probing, uprobe_path=f"/kept/{i}")) for i in range(100)]
     gc.collect()
     _reused = [ffi.new("char[]", b"/lost" * 40) for _ in range(10_000)]
