@@ -37,11 +37,13 @@ if TYPE_CHECKING:
         perf_record_p,
         perf_sample_a,
         perf_sample_p,
+        perf_sample_s,
         records_event_a,
         uint64_t_a,
     )
 
     _C = TypeVar("_C", bound=CData)
+    _Sample = perf_sample_p | perf_sample_s
     _Attr = perf_event_attr_p | Mapping[int, perf_event_attr_p]
 
 __all__ = [
@@ -279,7 +281,7 @@ def _bytes_of(buffer: Any, offset: int, size: int) -> memoryview:
     return view[offset : offset + size]
 
 
-def callchain(buffer: _Buffer, sample: perf_sample_p) -> uint64_t_a:
+def callchain(buffer: _Buffer, sample: _Sample) -> uint64_t_a:
     """Return the callchain as a ``uint64_t[]`` view of *buffer*; ``PERF_CONTEXT_*`` markers are among the addresses.
 
     cffi knows no read-only arrays: of a read-only buffer this is a copy, here and in the other functions that return one.
@@ -288,19 +290,19 @@ def callchain(buffer: _Buffer, sample: perf_sample_p) -> uint64_t_a:
     return _view(_WORDS, buffer, sample.callchain_offset, sample.callchain_count)
 
 
-def raw(buffer: _Buffer, sample: perf_sample_p) -> memoryview:
+def raw(buffer: _Buffer, sample: _Sample) -> memoryview:
     """Return the raw data as a view of *buffer*, the kernel's padding included; of a tracepoint, its fields."""
     sample = sample_pointer(sample)
     return _bytes_of(buffer, sample.raw_offset, sample.raw_count)
 
 
-def branches(buffer: _Buffer, sample: perf_sample_p) -> perf_branch_entry_a:
+def branches(buffer: _Buffer, sample: _Sample) -> perf_branch_entry_a:
     """Return the branch stack, newest first, as a ``struct perf_branch_entry[]`` view of *buffer*."""
     sample = sample_pointer(sample)
     return _view(_BRANCHES, buffer, sample.branch_offset, sample.branch_count)
 
 
-def user_regs(buffer: _Buffer, sample: perf_sample_p) -> uint64_t_a:
+def user_regs(buffer: _Buffer, sample: _Sample) -> uint64_t_a:
     """Return the user registers of ``attr.sample_regs_user``, lowest bit first, as a ``uint64_t[]`` view of *buffer*.
 
     Empty where ``sample.user_regs_abi`` is ``PERF_SAMPLE_REGS_ABI_NONE``, as in a kernel thread.
@@ -309,25 +311,25 @@ def user_regs(buffer: _Buffer, sample: perf_sample_p) -> uint64_t_a:
     return _view(_WORDS, buffer, sample.user_regs_offset, sample.user_regs_count)
 
 
-def intr_regs(buffer: _Buffer, sample: perf_sample_p) -> uint64_t_a:
+def intr_regs(buffer: _Buffer, sample: _Sample) -> uint64_t_a:
     """Return the registers of ``attr.sample_regs_intr`` at the interrupt, as :func:`user_regs`."""
     sample = sample_pointer(sample)
     return _view(_WORDS, buffer, sample.intr_regs_offset, sample.intr_regs_count)
 
 
-def user_stack(buffer: _Buffer, sample: perf_sample_p) -> memoryview:
+def user_stack(buffer: _Buffer, sample: _Sample) -> memoryview:
     """Return the part of the user stack that the kernel could copy, from the stack pointer up, as a view of *buffer*."""
     sample = sample_pointer(sample)
     return _bytes_of(buffer, sample.user_stack_offset, sample.user_stack_count)
 
 
-def aux(buffer: _Buffer, sample: perf_sample_p) -> memoryview:
+def aux(buffer: _Buffer, sample: _Sample) -> memoryview:
     """Return the AUX data of the sample as a view of *buffer*."""
     sample = sample_pointer(sample)
     return _bytes_of(buffer, sample.aux_offset, sample.aux_count)
 
 
-def counts(buffer: _Buffer, sample: perf_sample_p) -> list[perf_counts_p]:
+def counts(buffer: _Buffer, sample: _Sample) -> list[perf_counts_p]:
     """Return the counts that ``PERF_SAMPLE_READ`` put into the sample, one per group member, as ``counters.read`` does."""
     sample = sample_pointer(sample)
     read_format = sample.read_format

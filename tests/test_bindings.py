@@ -93,7 +93,7 @@ def test_an_unknown_field_names_the_nearest(name, field, nearest):
 def test_an_unknown_field_without_a_neighbour_is_a_type_error_too():
     """Nothing is offered where nothing is near."""
     with pytest.raises(TypeError, match=r"perf_event_attr has no field 'qqqq'$"):
-        perf_event_attr(qqqq=1)
+        perf_event_attr(qqqq=1)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_an_attribute_that_does_not_fit_is_refused_later_too():
     with pytest.raises(OverflowError):
         attr.precise_ip = 4
     with pytest.raises(AttributeError, match="sample_perod"):
-        attr.sample_perod = 1
+        attr.sample_perod = 1  # type: ignore[attr-defined]
 
 
 def test_constants_are_ints_by_their_c_names():
@@ -177,7 +177,7 @@ def test_perf_mem_s_puts_bits_in_their_place():
     """The macro's value, by the two names that it pastes together."""
     assert b.PERF_MEM_S("LVL", "L2") == b.PERF_MEM_LVL_L2 << b.PERF_MEM_LVL_SHIFT == 1024
     with pytest.raises(ValueError, match=r"PERF_MEM_LVL_L9.*PERF_MEM_LVL_L"):
-        b.PERF_MEM_S("LVL", "L9")
+        b.PERF_MEM_S("LVL", "L9")  # type: ignore[call-overload]
 
 
 def test_dump_shows_what_is_not_zero_with_names():
@@ -225,7 +225,7 @@ def test_dump_of_another_pointer_is_a_type_error():
     """None, an int or another struct."""
     for attr in (None, 0, perf_event_header()):
         with pytest.raises(TypeError):
-            b.dump(attr)
+            b.dump(attr)  # type: ignore[arg-type]
 
 
 def printed_attrs(text):

@@ -67,7 +67,7 @@ def test_what_is_no_pointer_to_a_struct_is_a_type_error(pointer):
 def test_a_struct_that_ends_in_an_array_is_a_type_error():
     """How long a record is, only its header says."""
     with pytest.raises(TypeError, match="struct perf_record_comm ends in an array"):
-        b.copy(ffi.new("struct perf_record_comm *", {"comm": 8}))
+        b.copy(ffi.new("struct perf_record_comm *", {"comm": 8}))  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("size", [0, 8, 64, 128, 136, 143, 144, 145, 200, 4096])

@@ -183,7 +183,7 @@ def test_elements_outlive_the_list(event):
     sibling = event(**DUMMY, read_format=read_format, group_fd=leader)
     element = counters.read(leader, read_format)[1]
     gc.collect()
-    others = [ffi.new("struct perf_counts[2]") for _ in range(1000)]  # in the place of a freed one
+    others = [ffi.new("struct perf_counts[]", 2) for _ in range(1000)]  # in the place of a freed one
     assert fields(element) == (0, 0, 0, ioctls.id(sibling), 0)
     del others
 
@@ -251,7 +251,7 @@ SEQUENCES = {
 def test_read_into_fills_one_element_per_event(event, sequence):
     """Eight events, in their order, from whatever sequence names them; elements beyond stay as they were."""
     fds = [event(**DUMMY, read_format=b.PERF_FORMAT_ID) for _ in range(8)]
-    out = ffi.new("struct perf_counts[10]")
+    out = ffi.new("struct perf_counts[]", 10)
     out[8].id = 77
     assert counters.read_into(sequence(fds), b.PERF_FORMAT_ID, out) == 8
     assert [counts.id for counts in out] == [*(ioctls.id(fd) for fd in fds), 77, 0]
@@ -280,21 +280,21 @@ def test_read_into_names_the_first_file_that_fails(event, closed_fd, sequence):
     """The third of four is closed: it is in the message."""
     fds = [event(**DUMMY), event(**DUMMY), closed_fd, -1]
     with pytest.raises(OSError, match=f"read of event {closed_fd}") as caught:
-        counters.read_into(sequence(fds), 0, ffi.new("struct perf_counts[4]"))
+        counters.read_into(sequence(fds), 0, ffi.new("struct perf_counts[]", 4))
     assert caught.value.errno == errno.EBADF
 
 
 def test_read_into_names_the_first_file_at_its_end(event):
     """An end of file among them is EOFError, and names the event."""
     with pipe() as fd, pytest.raises(EOFError, match=rf"read of event {fd}\b"):
-        counters.read_into([event(**DUMMY), fd], 0, ffi.new("struct perf_counts[2]"))
+        counters.read_into([event(**DUMMY), fd], 0, ffi.new("struct perf_counts[]", 2))
 
 
 def test_read_into_names_the_first_file_of_another_format(event):
     """A format that one of the events does not have is a ValueError that names it."""
     other = event(**DUMMY, read_format=b.PERF_FORMAT_ID)
     with pytest.raises(ValueError, match=rf"event {other}\b"):
-        counters.read_into([event(**DUMMY), other], 0, ffi.new("struct perf_counts[2]"))
+        counters.read_into([event(**DUMMY), other], 0, ffi.new("struct perf_counts[]", 2))
 
 
 def test_read_into_of_too_little_room_is_a_buffer_error(event):
@@ -309,18 +309,18 @@ def test_read_into_of_too_little_room_is_a_buffer_error(event):
 def test_read_into_takes_an_array_of_counts(event):
     """None, a list or an array of something else is a TypeError."""
     fd = event(**DUMMY)
-    for out in (None, [None], ffi.new("int[4]"), ffi.new("struct perf_event_attr[1]")):
+    for out in (None, [None], ffi.new("int[]", 4), ffi.new("struct perf_event_attr[]", 1)):
         with pytest.raises(TypeError):
-            counters.read_into([fd], 0, out)
-    for fds in (None, fd, [None], ["3"], ffi.new("long[1]")):
+            counters.read_into([fd], 0, out)  # type: ignore[arg-type]
+    for fds in (None, fd, [None], ["3"], ffi.new("long[]", 1)):
         with pytest.raises(TypeError):
-            counters.read_into(fds, 0, ffi.new("struct perf_counts[1]"))
+            counters.read_into(fds, 0, ffi.new("struct perf_counts[]", 1))  # type: ignore[arg-type]
 
 
 def test_read_into_refuses_a_number_that_is_no_descriptor():
     """An fd that no C int holds is an OverflowError."""
     with pytest.raises(OverflowError):
-        counters.read_into([2**31], 0, ffi.new("struct perf_counts[1]"))
+        counters.read_into([2**31], 0, ffi.new("struct perf_counts[]", 1))
 
 
 @settings(database=None, max_examples=500)
@@ -335,7 +335,7 @@ def test_parse_decodes_what_the_kernel_packs(read_format, members, times, room):
     if not read_format & b.PERF_FORMAT_GROUP:
         members = members[:1]
     data = packed(read_format, members, *times)
-    out = ffi.new("struct perf_counts[11]")
+    out = ffi.new("struct perf_counts[]", 11)
     assert lib.counters_parse(ffi.from_buffer(data), len(data), read_format, out, room) == len(members)
     filled = [fields(counts) for counts in out]
     expected = unpacked(read_format, members, *times)[:room]
@@ -345,7 +345,7 @@ def test_parse_decodes_what_the_kernel_packs(read_format, members, times, room):
 def test_parse_takes_zeroes_behind_a_group():
     """Linux 6.1 reads a sibling in the size of the group that it was in; anything else behind the members is EBADMSG."""
     group = packed(b.PERF_FORMAT_GROUP, [(7, 0, 0)], 0, 0)
-    out = ffi.new("struct perf_counts[1]")
+    out = ffi.new("struct perf_counts[]", 1)
     for rest, nr in ((bytes(16), 1), (bytes(8) + b"\1" + bytes(7), -1)):
         data = group + rest
         assert lib.counters_parse(ffi.from_buffer(data), len(data), b.PERF_FORMAT_GROUP, out, 1) == nr

@@ -39,7 +39,7 @@ def test_scaled_is_the_value_where_the_format_has_no_times(event):
 def test_scaled_takes_an_element_of_an_array(event):
     """What read_into filled can be scaled in place."""
     read_format = b.PERF_FORMAT_TOTAL_TIME_ENABLED | b.PERF_FORMAT_TOTAL_TIME_RUNNING
-    out = ffi.new("struct perf_counts[1]")
+    out = ffi.new("struct perf_counts[]", 1)
     counters.read_into([event(**DUMMY, read_format=read_format)], read_format, out)
     out[0].value, out[0].time_enabled, out[0].time_running = 10, 30, 15
     assert counters.scaled(out + 0) == 20

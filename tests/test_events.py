@@ -136,7 +136,7 @@ def test_a_string_that_c_would_cut_or_cannot_hold_is_a_value_error(probing, path
 def test_a_string_in_a_field_that_is_a_number_is_a_type_error():
     """Only the fields that are addresses of strings take strings."""
     with pytest.raises(TypeError, match=r"perf_event_attr\.config"):
-        events.attr("cs", config="5")
+        events.attr("cs", config="5")  # type: ignore[arg-type]
 
 
 def test_overrides_are_the_attrs_other_fields():
@@ -144,7 +144,7 @@ def test_overrides_are_the_attrs_other_fields():
     attr = events.attr("page-faults/period=10/u", sample_period=20, disabled=1)
     assert (attr.sample_period, attr.disabled, attr.exclude_kernel) == (20, 1, 1)
     with pytest.raises(TypeError, match="did you mean disabled"):
-        events.attr("page-faults", disable=1)
+        events.attr("page-faults", disable=1)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(

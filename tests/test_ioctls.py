@@ -338,7 +338,7 @@ def test_closed_and_foreign_files_are_refused_by_name(name, closed_fd, foreign_f
     """A closed file is EBADF, one that is no event ENOTTY; the message names the call."""
     for fd, code in ((closed_fd, errno.EBADF), (foreign_fd, errno.ENOTTY)):
         with pytest.raises(OSError, match=f"PERF_EVENT_IOC_{name}\\b") as caught:
-            CALLS[name](fd)
+            CALLS[name](fd)  # type: ignore[operator]
         assert caught.value.errno == code
     assert str(caught.value).endswith("(the file descriptor is no perf event)")
 
@@ -348,7 +348,7 @@ def test_closed_and_foreign_files_are_refused_by_name(name, closed_fd, foreign_f
 def test_a_file_descriptor_is_an_int(name, fd):
     """Anything else is a TypeError, before the kernel sees it."""
     with pytest.raises(TypeError):
-        CALLS[name](fd)
+        CALLS[name](fd)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("attr", [None, 0, 4096, b"", perf_event_header()], ids=["None", "0", "int", "bytes", "header"])

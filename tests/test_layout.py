@@ -252,7 +252,7 @@ def test_every_enum_has_the_headers_members(header):
     """``ffi.typeof("enum x")`` lists exactly the enumerators that the kernel put there."""
     for tag, names in header.enums.items():
         if tag not in DROPPED and not (tag == "perf_callchain_context" and ffi.sizeof("long") == 4):
-            ours = ffi.typeof(f"enum {tag}").relements.keys()
+            ours = ffi.typeof(f"enum {tag}").relements.keys()  # type: ignore[call-overload]
             assert ours >= set(names), tag
             assert ours == set(names) or not header.is_ours, tag
 
@@ -307,7 +307,7 @@ def test_every_single_bit_is_where_c_puts_it(header):
 
 def bits(ctype, field):
     """For each bit of a field: "byte:value" of the bytes that are set when it is, as the probe prints them."""
-    pointer = ffi.new(ffi.getctype(ctype, "*"))
+    pointer = ffi.new(ffi.getctype(ctype, "*"))  # type: ignore[call-overload]
     places = 8 * ffi.sizeof(ctype)
     for bit in range(places):
         ffi.memmove(pointer, bytes(places // 8), places // 8)
@@ -327,7 +327,7 @@ def bits(ctype, field):
 @pytest.mark.parametrize("arch", sorted(path.stem for path in (CDEFS / "kernel" / "perf_regs").glob("*.h")))
 def test_registers_of_every_architecture_have_the_kernels_numbers(arch):
     """Each cdefs/kernel/perf_regs/<arch>.h gives the names of the kernel's asm/perf_regs.h, no more, with their values."""
-    kernel = KernelHeader(arch, [Path(UAPI, "arch", arch)], ["asm/perf_regs.h"])
+    kernel = KernelHeader(arch, [Path(UAPI, "arch", arch)], ["asm/perf_regs.h"])  # type: ignore[arg-type]
     text = (CDEFS / "kernel" / "perf_regs" / f"{arch}.h").read_text()
     ours = dict(re.findall(r"\b(PERF_REG_\w+)(?: =)? (\d+U?L*)\b", text))
     assert kernel.constants == ours.keys()
@@ -341,5 +341,5 @@ def test_registers_of_every_architecture_have_the_kernels_numbers(arch):
 @needs_uapi
 def test_every_architecture_of_the_kernel_is_there():
     """Every arch/*/asm/perf_regs.h has its header."""
-    kernels = {path.parent.parent.name for path in Path(UAPI).glob("arch/*/asm/perf_regs.h")}
+    kernels = {path.parent.parent.name for path in Path(UAPI).glob("arch/*/asm/perf_regs.h")}  # type: ignore[arg-type]
     assert kernels == {path.stem for path in (CDEFS / "kernel" / "perf_regs").glob("*.h")}

@@ -87,7 +87,7 @@ def test_a_child_unmaps_nothing(event, how):
     pages = 9
 
     def in_the_child():
-        nonlocal page, view
+        nonlocal page, view  # type: ignore[misc]
         area = mmap.mmap(-1, pages * PAGE_SIZE)
         found = [ffi.from_buffer(area)]
         taken = address(found[0]) == at
@@ -99,7 +99,7 @@ def test_a_child_unmaps_nothing(event, how):
         elif how == "view":
             view = None
         elif how == "collected":
-            page = view = None
+            page = view = None  # type: ignore[assignment]
         gc.collect()
         for one in found:
             ffi.memmove(one, b"x" * pages * PAGE_SIZE, pages * PAGE_SIZE)
@@ -268,10 +268,10 @@ def test_a_number_of_pages_does_not_wrap(event):
     """2**60 pages are more than a size_t of bytes, of whatever type the number is."""
     for pages in (2**60, Integer(2**60), Integer(2**52)):
         with pytest.raises((OverflowError, OSError)):
-            ring.map(event(**FAULTS), pages)
-    for pages in ("1", 1.0, None):
+            ring.map(event(**FAULTS), pages)  # type: ignore[arg-type]
+    for pages in ("1", 1.0, None):  # type: ignore[assignment]
         with pytest.raises(TypeError):
-            ring.map(event(**FAULTS), pages)
+            ring.map(event(**FAULTS), pages)  # type: ignore[arg-type]
 
 
 def test_a_trailer_and_a_name_stay_inside_the_buffer():
@@ -294,7 +294,7 @@ def test_fork_and_failed_exec_beside_a_ring_is_no_crash(event):
     if child == 0:
         try:
             areas = [mmap.mmap(-1, 9 * PAGE_SIZE) for _ in range(16)]
-            page = None
+            page = None  # type: ignore[assignment]
             for area in areas:
                 area[0] = 1
             os.execvp("/nonexistent", ["x"])
@@ -315,7 +315,7 @@ def test_the_counts_before_one_that_fails_are_decoded(event):
     with pytest.raises(OSError, match=f"read of event {broken}") as caught:
         counters.read_into([*fds[:2], broken, fds[2]], read_format, out)
     os.close(broken)
-    assert caught.value.index == 2
+    assert caught.value.index == 2  # type: ignore[attr-defined]
     assert [(one.id, one.time_running, one.lost) for one in out[0:2]] == [(ioctls.id(fd), 0, 0) for fd in fds[:2]]
     assert all(one.time_enabled > 0 for one in out[0:2])
 
@@ -323,7 +323,7 @@ def test_the_counts_before_one_that_fails_are_decoded(event):
 def test_an_array_of_rows_is_no_larger_than_its_samples(monkeypatch):
     """One small record before a large rest asks for no room beyond the samples that are there."""
     asked = []
-    monkeypatch.setattr(records, "_new_uncleared", lambda ctype, n: asked.append(n) or ffi.new(ctype, n))
+    monkeypatch.setattr(records, "_new_uncleared", lambda ctype, n: asked.append(n) or ffi.new(ctype, n))  # type: ignore[func-returns-value]
     sample = record(b.PERF_RECORD_SAMPLE, u64(7))
     buffer = record(b.PERF_RECORD_SWITCH) + record(b.PERF_RECORD_LOST, bytes(60000)) + sample * 3
     found = records.parse(buffer, b.perf_event_attr(sample_type=b.PERF_SAMPLE_IP))

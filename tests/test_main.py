@@ -222,7 +222,7 @@ def test_interrupt_is_the_commands():
     """Without intervals too, Ctrl-C ends the command, and then the table comes."""
     command = [*CLI, "stat", "-e", "task-clock:u", "--", "sh", "-c", "echo; exec sleep 60"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
-    with subprocess.Popen(command, **pipes) as counting:
+    with subprocess.Popen(command, **pipes) as counting:  # type: ignore[call-overload]
         counting.stdout.readline()  # it runs
         os.killpg(counting.pid, signal.SIGINT)
         shown = counting.stderr.read()

@@ -301,7 +301,7 @@ def test_the_other_arguments_are_ints(name):
     """Something else is a TypeError, a number that is too large an OverflowError."""
     for wrong in (None, "0", 0.0):
         with pytest.raises(TypeError):
-            perf_event_open(perf_event_attr(**DUMMY), **{name: wrong})
+            perf_event_open(perf_event_attr(**DUMMY), **{name: wrong})  # type: ignore[arg-type]
     with pytest.raises(OverflowError):
         perf_event_open(perf_event_attr(**DUMMY), **{name: 2**64})
 

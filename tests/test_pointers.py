@@ -26,7 +26,7 @@ BAD = {
     "another struct": ffi.new("struct perf_ns_link_info *"),
     "another array": ffi.new("struct perf_ns_link_info[]", 2),
     "ints": ffi.new("long[]", 4),
-    "a pointer to a pointer": ffi.new("struct perf_event_attr **"),
+    "a pointer to a pointer": ffi.new("struct perf_event_attr **"),  # type: ignore[call-overload]
 }
 ATTR = bindings.perf_event_attr(sample_type=bindings.PERF_SAMPLE_TIME, sample_id_all=1)
 SAMPLE = ffi.new("struct perf_sample *")
@@ -100,7 +100,8 @@ def call(function, **arguments):
 def is_good(function, parameter, value):
     """Whether this is one of the things that a parameter takes besides pointers."""
     return any(
-        value is one or (value == one and type(value) is type(one)) for one in ALSO.get((function, parameter), [])
+        value is one or (value == one and type(value) is type(one))
+        for one in ALSO.get((function, parameter), [])  # type: ignore[attr-defined]
     )
 
 
@@ -123,7 +124,7 @@ def test_null_of_the_right_type_is_a_type_error(function, parameter):
     if POINTERS[parameter].endswith("[]") or function is errors.diagnose:
         pytest.skip("an array is never NULL, and diagnose reads nothing there")
     with pytest.raises(TypeError):
-        call(function, **{parameter: ffi.cast(POINTERS[parameter], 0)})
+        call(function, **{parameter: ffi.cast(POINTERS[parameter], 0)})  # type: ignore[call-overload]
 
 
 def test_the_attr_of_each_id_is_checked():
@@ -139,22 +140,22 @@ def test_a_struct_and_an_array_stand_for_their_address():
     """As in C: attr[0], an element of an array, and the array itself."""
     attrs = ffi.new("struct perf_event_attr[]", [ATTR[0], ATTR[0]])
     for attr in (ATTR, ATTR[0], attrs[1], attrs):
-        assert "sample_type" in bindings.dump(attr)
-        assert len(records.parse(RECORD, attr)) == 0
+        assert "sample_type" in bindings.dump(attr)  # type: ignore[arg-type]
+        assert len(records.parse(RECORD, attr)) == 0  # type: ignore[arg-type]
     counts = ffi.new("struct perf_counts[]", [(6, 4, 2), (8, 2, 2)])
-    assert [counters.scaled(one) for one in (counts, counts[0], counts[1], counts + 1)] == [12, 12, 8, 8]
+    assert [counters.scaled(one) for one in (counts, counts[0], counts[1], counts + 1)] == [12, 12, 8, 8]  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"counts must be a struct perf_counts \*, not struct perf_counts\[\]"):
-        counters.scaled(ffi.new("struct perf_counts[]", 0))
+        counters.scaled(ffi.new("struct perf_counts[]", 0))  # type: ignore[arg-type]
 
 
 def test_the_message_names_the_parameter_and_what_was_given():
     """One kind of message for all."""
     with pytest.raises(TypeError, match=r"^page must be a struct perf_event_mmap_page \*, not list$"):
-        ring.head([])
+        ring.head([])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"^attr must be a struct perf_event_attr \*, not struct perf_sample \*$"):
-        ioctls.perf_event_open(SAMPLE)
+        ioctls.perf_event_open(SAMPLE)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"^page must be a struct perf_event_mmap_page \*, not void \*, NULL$"):
-        ring.head(ffi.NULL)
+        ring.head(ffi.NULL)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

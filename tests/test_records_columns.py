@@ -121,7 +121,7 @@ def test_what_parse_refuses_columns_refuses(bad, n_before):
     assert (
         (caught.value.offset, caught.value.n_samples) == (by_rows.value.offset, n_before) == (16 * n_before, n_before)
     )
-    assert caught.value.columns["ip"].tolist() == list(range(n_before))
+    assert caught.value.columns["ip"].tolist() == list(range(n_before))  # type: ignore[index]
 
 
 @pytest.mark.parametrize("count", [0, 2, 4, 2**61, 2**61 + 3, 2**64 - 1])

@@ -109,10 +109,10 @@ def check_corrupt(good, bad, attr, rest=b""):
         records.parse(buffer, attr)
     assert isinstance(caught.value, ValueError)
     assert caught.value.offset == len(good)
-    assert caught.value.n_samples == len(caught.value.samples) == 2
+    assert caught.value.n_samples == len(caught.value.samples) == 2  # type: ignore[arg-type]
     expected = [bytes(ffi.buffer(sample)) for sample in records.parse(good, attr)]
     assert [bytes(ffi.buffer(sample)) for sample in caught.value.samples] == expected
-    out = ffi.new("struct perf_sample[5]")
+    out = ffi.new("struct perf_sample[]", 5)
     with pytest.raises(records.CorruptRecord) as caught:
         records.parse_into(buffer, attr, out)
     assert (caught.value.offset, caught.value.n_samples) == (len(good), 2)
@@ -160,9 +160,9 @@ def test_iterate_checks_the_counts_inside_other_records(bad):
 def test_a_record_smaller_than_its_struct_is_corrupt(kind):
     """Every field of the struct that iterate hands out is in the record; eight bytes fewer are too few."""
     name = b.name_of("perf_event_type", kind).removeprefix("PERF_RECORD_").lower()
-    size = (ffi.sizeof(f"struct perf_record_{name}") + 7) // 8 * 8
+    size = (ffi.sizeof(f"struct perf_record_{name}") + 7) // 8 * 8  # type: ignore[arg-type]
     [whole] = records.iterate(record(kind, bytes(size - 8)))
-    assert ffi.typeof(whole) is ffi.typeof(f"struct perf_record_{name} *")
+    assert ffi.typeof(whole) is ffi.typeof(f"struct perf_record_{name} *")  # type: ignore[call-overload]
     if size > 8:
         with pytest.raises(records.CorruptRecord):
             list(records.iterate(record(kind, bytes(size - 16))))
@@ -210,7 +210,7 @@ def test_any_bytes_are_decoded_or_refused(data, sample_type, read_format, branch
             trailer, refused = what_comes(records.sample_id(one, attr) for _ in range(1))
             assert (len(trailer), refused) in ((1, None), (0, 0))
     assert stopped == (None if size == len(data) else size)
-    out = ffi.new("struct perf_sample[7]")
+    out = ffi.new("struct perf_sample[]", 7)
     n, stopped = parse_some(data, attr, out)
     assert stopped is None or stopped <= len(data)
     for sample in out[0:n]:

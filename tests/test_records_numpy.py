@@ -24,13 +24,13 @@ def test_dtype_has_the_fields_of_c(ctype):
         for name, info in kind.fields
         if info.bitsize < 0 and not (info.type.kind == "array" and info.type.length is None)
     }
-    assert {name: (at, sub.itemsize) for name, (sub, at) in found.fields.items() if name in plain} == plain
+    assert {name: (at, sub.itemsize) for name, (sub, at) in found.fields.items() if name in plain} == plain  # type: ignore[misc]
     bits = {info.offset for _, info in kind.fields if info.bitsize >= 0}
     extra = found.fields.keys() - plain.keys()
     assert extra == ({"flags"} if bits - {at for at, _ in plain.values()} else set())
     memory = bytes(range(1, 1 + found.itemsize)) if found.itemsize < 255 else bytes(found.itemsize)
     [row] = numpy.frombuffer(memory, found)
-    pointer = ffi.from_buffer(f"{ctype} *", memory)
+    pointer = ffi.from_buffer(f"{ctype} *", memory)  # type: ignore[call-overload]
     for name, info in kind.fields:
         if name in plain and info.type.kind == "primitive":
             assert int(row[name]) == int(getattr(pointer, name)), name
@@ -40,7 +40,7 @@ def test_dtype_takes_a_ctype_and_names_bitfields_flags():
     """The word of bits of a branch entry; of an attr, too."""
     pytest.importorskip("numpy", reason="needs NumPy")
     assert records.dtype(ffi.typeof("struct perf_branch_entry")).names == ("from", "to", "flags")
-    assert records.dtype("struct perf_event_attr").fields["flags"][1] == 40
+    assert records.dtype("struct perf_event_attr").fields["flags"][1] == 40  # type: ignore[index]
 
 
 def test_to_numpy_shares_the_memory_of_the_samples():
@@ -63,7 +63,7 @@ def test_to_numpy_shares_the_memory_of_the_samples():
 def test_to_numpy_takes_the_callers_array():
     """A perf_sample[] that parse_into filled is seen as it is."""
     pytest.importorskip("numpy", reason="needs NumPy")
-    out = ffi.new("struct perf_sample[4]")
+    out = ffi.new("struct perf_sample[]", 4)
     records.parse_into(ips(3), PLAIN, out)
     array = records.to_numpy(out)
     del out

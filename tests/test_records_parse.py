@@ -37,7 +37,7 @@ def test_an_element_outlives_its_samples():
     assert [sample.ip for sample in kept] == [999] * 20
     assert [sample.ip for sample in tail] == [998, 999]
     assert others[59][999].ip == 7
-    memory = bytearray(ffi.sizeof("struct perf_sample[3]"))
+    memory = bytearray(ffi.sizeof("struct perf_sample[3]"))  # type: ignore[arg-type]
     one = records.Samples(ffi.from_buffer("struct perf_sample[]", memory))[1]
     with pytest.raises(BufferError):  # it is held
         memory.clear()
@@ -70,7 +70,7 @@ def test_what_points_into_a_buffer_may_be_in_a_cycle():
     with pytest.raises(records.CorruptRecord) as caught:
         records.parse(buffer + b"1234", attr)
     cycle.append(caught)
-    caught.value.cycle = cycle
+    caught.value.cycle = cycle  # type: ignore[attr-defined]
     del samples, made, cycle, caught
     gc.collect()
     buffer.clear()  # nothing holds it any more
@@ -85,7 +85,7 @@ def test_a_buffer_without_samples_gives_none():
 def test_parse_into_continues_where_out_was_full():
     """What is consumed ends before the sample that found no room, and the next call begins there."""
     buffer = record(b.PERF_RECORD_SWITCH).join([b"", *[ips(3)] * 5])
-    out = ffi.new("struct perf_sample[4]")
+    out = ffi.new("struct perf_sample[]", 4)
     found, at = [], 0
     while at < len(buffer):
         n, consumed = records.parse_into(memoryview(buffer)[at:], PLAIN, out)
@@ -99,7 +99,7 @@ def test_parse_into_continues_where_out_was_full():
 def test_parse_into_passes_over_other_records_behind_a_full_out():
     """The whole buffer is consumed where only other records follow the last sample that fits."""
     buffer = ips(2) + record(b.PERF_RECORD_SWITCH) * 3
-    assert records.parse_into(buffer, PLAIN, ffi.new("struct perf_sample[2]")) == (2, len(buffer))
+    assert records.parse_into(buffer, PLAIN, ffi.new("struct perf_sample[]", 2)) == (2, len(buffer))
 
 
 def test_parse_reads_anything_with_the_buffer_protocol():

@@ -82,7 +82,7 @@ def test_the_sizes_of_perfs_own_types_need_not_be_multiples_of_8():
     buffer = record(81, b"12345") + record(80, b"1") + record(b.PERF_RECORD_LOST, u64(1, 2))
     assert [one.header.type for one in records.iterate(buffer)] == [81, 80, b.PERF_RECORD_LOST]
     [unknown, *_] = records.iterate(buffer)
-    assert bytes(unknown.data[0:5]) == b"12345"
+    assert bytes(unknown.data[0:5]) == b"12345"  # type: ignore[attr-defined]
     for parse in (
         lambda bad: records.parse(bad, whole_attr(), all_records=True),
         lambda bad: list(records.iterate(bad)),
@@ -121,7 +121,7 @@ def test_a_record_too_short_for_its_trailer_is_corrupt(tag):
     body, misc, _ = BODIES[tag]
     attr = whole_attr()
     good = record(b.PERF_RECORD_LOST, u64(1, 2) + encode_trailer(attr, VALUES))
-    fixed = ffi.sizeof(f"struct perf_record_{tag}") - 8
+    fixed = ffi.sizeof(f"struct perf_record_{tag}") - 8  # type: ignore[arg-type]
     bad = record(kind_of(tag), (body[:fixed] + bytes(48))[: fixed + 40], misc)
     with pytest.raises(records.CorruptRecord) as caught:
         records.parse(good + bad + good, attr, all_records=True)
@@ -176,7 +176,7 @@ def test_at_keeps_the_buffer_alive():
     found = records.at(buffer, 0)
     with pytest.raises(BufferError):
         buffer.clear()
-    assert (found.id, found.lost) == (1, 2)
+    assert (found.id, found.lost) == (1, 2)  # type: ignore[attr-defined]
 
 
 def rows_of(times):

@@ -168,4 +168,4 @@ def test_a_bit_of_the_future_is_a_value_error_that_names_it(field, bit):
     with pytest.raises(ValueError, match=rf"attr\.{field} has bit {bit}\b"):
         records.parse(GOOD, attr)
     with pytest.raises(ValueError, match=rf"attr\.{field} has bit {bit}\b"):
-        records.parse_into(GOOD, attr, ffi.new("struct perf_sample[1]"))
+        records.parse_into(GOOD, attr, ffi.new("struct perf_sample[]", 1))

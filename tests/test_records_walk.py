@@ -27,7 +27,7 @@ def test_records_next_is_the_size_of_the_record_at_an_offset():
 def walk(buffer, room, offset=0):
     """Return what records_walk returns, where it stopped, and the types and offsets that it wrote."""
     data, at = ffi.from_buffer(buffer), ffi.new("size_t *", offset)
-    types, addresses = ffi.new("uint32_t[4]", [99] * 4), ffi.new("uintptr_t[4]")
+    types, addresses = ffi.new("uint32_t[4]", [99] * 4), ffi.new("uintptr_t[]", 4)  # type: ignore[call-overload]
     n = lib.records_walk(data, len(data), at, types, addresses, room)
     begin = int(ffi.cast("uintptr_t", data))
     return n, at[0], list(types), [address - begin if address else None for address in addresses]

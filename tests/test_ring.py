@@ -73,7 +73,7 @@ def test_powers_of_two_and_the_control_page_alone_are_mapped(event, data_pages):
 def test_more_than_perf_event_mlock_kb_is_eperm_for_an_ordinary_user():
     """Beyond the allowance and RLIMIT_MEMLOCK the kernel refuses."""
     with open("/proc/sys/kernel/perf_event_mlock_kb") as file:
-        allowed = int(file.read()) * 1024 * os.cpu_count()
+        allowed = int(file.read()) * 1024 * os.cpu_count()  # type: ignore[operator]
 
     def map_more():
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))

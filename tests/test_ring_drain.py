@@ -32,7 +32,7 @@ def filled(*contents):
 
 def told(buffer):
     """Return (ring, number) of every record."""
-    return [(one.id, one.lost) for one in records.iterate(buffer)]
+    return [(one.id, one.lost) for one in records.iterate(buffer)]  # type: ignore[attr-defined]
 
 
 def waiting(pages):
@@ -111,8 +111,8 @@ def test_everything_is_checked_before_anything_is_consumed(event):
     with ring.map(event(**DUMMY), 1, overwrite=True) as read_only:
         for bad, error in ((gone, ValueError), (read_only, ValueError), (no_ring, ValueError), ([], TypeError)):
             with pytest.raises(error) as caught:
-                ring.drain_into([good, good, bad], bytearray(1000))
-            assert caught.value.index == 2
+                ring.drain_into([good, good, bad], bytearray(1000))  # type: ignore[list-item]
+            assert caught.value.index == 2  # type: ignore[attr-defined]
     assert waiting([good]) == [3 * 24]
     with pytest.raises(BufferError, match="writable"):
         ring.drain_into([good], b"readonly")
@@ -125,7 +125,7 @@ def test_a_corrupt_header_is_found_where_a_ring_must_be_cut():
     pages = filled(numbered(0, 20), corrupt)
     with pytest.raises(records.CorruptRecord) as caught:
         ring.drain_into(pages, bytearray(500))
-    assert caught.value.index == 1
+    assert caught.value.index == 1  # type: ignore[attr-defined]
     assert waiting(pages) == [20 * 24, 21 * 24]
     buffer = bytearray(2000)
     size = ring.drain_into(pages, buffer)
@@ -141,7 +141,7 @@ def test_a_page_that_goes_between_two_calls_is_noticed(event):
     ffi.release(pages[1])
     with pytest.raises(ValueError, match="the ring was unmapped") as caught:
         ring.drain_into(pages, bytearray(100))
-    assert caught.value.index == 1
+    assert caught.value.index == 1  # type: ignore[attr-defined]
     pages[1] = ring.map(event(**DUMMY), 1)
     assert ring.drain_into(pages, bytearray(100)) == 0
     for page in pages:

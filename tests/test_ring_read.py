@@ -134,12 +134,12 @@ def test_only_a_writable_contiguous_buffer_is_filled():
             ring.read_into(page, bad)
         assert ring.tail(page) == 0
     with pytest.raises(TypeError):
-        ring.read_into(page, "text")
+        ring.read_into(page, "text")  # type: ignore[arg-type]
     for good in (
         bytearray(24),
         memoryview(bytearray(100))[10:34],
         (ctypes.c_uint64 * 3)(),
-        ffi.buffer(ffi.new("uint64_t[3]")),
+        ffi.buffer(ffi.new("uint64_t[]", 3)),
     ):
         assert ring.read_into(page, good) == 24
     assert ring.head(page) == ring.tail(page) == 96

@@ -90,7 +90,7 @@ def test_a_read_only_ring_refuses_what_would_write_its_tail(event):
             with pytest.raises(ValueError, match="use snapshot_into"):
                 call(page)
         with pytest.raises(ValueError, match="use snapshot_into"):
-            ring.read_aux_into(page, ffi.NULL, bytearray(8))
+            ring.read_aux_into(page, ffi.NULL, bytearray(8))  # type: ignore[arg-type]
         assert ring.snapshot_into(page, bytearray(4096)) > 0
 
 

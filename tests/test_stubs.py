@@ -31,8 +31,8 @@ def names(node):
     if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
         return [node.name]
     if isinstance(node, ast.AnnAssign):
-        return [node.target.id]
-    return [target.id for target in node.targets] if isinstance(node, ast.Assign) else []
+        return [ast.unparse(node.target)]
+    return [ast.unparse(target) for target in node.targets] if isinstance(node, ast.Assign) else []
 
 
 def members(name, kind):
@@ -143,12 +143,17 @@ def test_the_stubs_struct_is_the_modules(tag):
 )
 def test_the_stubs_constructors_take_the_modules_fields(tag):
     """Each field that a constructor, or copy(), of the stub takes can be given, and comes back."""
-    empty = ffi.new(ffi.getctype(structs()[tag], "*"))
+    empty = ffi.new(ffi.typeof(pointer_to(structs()[tag])))
     construct = getattr(bindings, tag, functools.partial(bindings.copy, empty))
     fields = {key.value for key in stub("bindings")[f"_{tag}_fields"][0].value.args[1].keys}
     assert fields == {name for name, _ in structs()[tag].fields if not name.startswith("__")}
     for name in (name for name in fields if isinstance(getattr(empty, name), int)):
         assert abs(getattr(construct(**{name: one(construct(), name)}), name)) == 1, name
+
+
+def pointer_to(ctype):
+    """The name of the type of pointers to a type, which ffi.typeof() takes as any."""
+    return ffi.getctype(ctype, "*")
 
 
 def one(pointer, name):
@@ -197,10 +202,10 @@ def literals():
         for node in stub("_native")[kind][0].body:
             if isinstance(node, ast.FunctionDef) and node.name in ("__call__", "cast", "typeof", "from_buffer"):
                 for arg in (*node.args.posonlyargs, *node.args.args):
-                    if arg.arg == "ctype" and "Literal" in ast.unparse(arg.annotation):
+                    if arg.arg == "ctype" and "Literal" in ast.unparse(arg.annotation):  # type: ignore[arg-type]
                         quoted = ast.literal_eval(ast.unparse(arg.annotation.slice))
                         for name in quoted if isinstance(quoted, tuple) else (quoted,):
-                            yield node.name, name, ast.unparse(node.returns)
+                            yield node.name, name, ast.unparse(node.returns)  # type: ignore[arg-type]
 
 
 def test_the_stubs_names_of_c_types_are_cffis():

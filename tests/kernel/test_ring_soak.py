@@ -132,17 +132,17 @@ def test_a_consumer_and_eight_producers(event):
                 result["lost"] += lost_in(data)
             rows = records.to_numpy(out)[:n]
             assert (rows["cpu"] == cpu).all()
-            times = numpy.concatenate([[result["time"][cpu]], rows["time"]]).astype(numpy.int64)
+            times = numpy.concatenate([[result["time"][cpu]], rows["time"]]).astype(numpy.int64)  # type: ignore[index]
             assert (numpy.diff(times) > 0).all()
-            result["time"][cpu] = times[-1]
+            result["time"][cpu] = times[-1]  # type: ignore[index]
             values = numpy.frombuffer(data, numpy.uint64)[rows["read_offset"] // 8]
             for one in numpy.unique(rows["id"]):
                 mine = rows["id"] == one
                 assert (rows["pid"][mine] == owner[int(one)][0]).all()
-                counted = numpy.concatenate([[result["values"][int(one)]], values[mine]]).astype(numpy.int64)
+                counted = numpy.concatenate([[result["values"][int(one)]], values[mine]]).astype(numpy.int64)  # type: ignore[index]
                 assert (numpy.diff(counted) >= 1).all()
-                result["values"][int(one)] = int(counted[-1])
-            result["samples"] += n
+                result["values"][int(one)] = int(counted[-1])  # type: ignore[index]
+            result["samples"] += n  # type: ignore[operator]
 
         def consume():
             try:
@@ -164,7 +164,7 @@ def test_a_consumer_and_eight_producers(event):
         for process, _ in producers:
             start(process)
         begin = time.monotonic()
-        while consumer.is_alive() and (time.monotonic() < begin + seconds or result["samples"] < 10_000):
+        while consumer.is_alive() and (time.monotonic() < begin + seconds or result["samples"] < 10_000):  # type: ignore[operator]
             consumer.join(0.1)
         for process, _ in producers:
             process.stdin.close()
@@ -173,7 +173,7 @@ def test_a_consumer_and_eight_producers(event):
         stop.set()
         consumer.join()
         if result["error"]:
-            raise result["error"]
+            raise result["error"]  # type: ignore[misc]
         counts = [counters.read(fd, fields["read_format"])[0] for _, _, fd in owner.values()]
     counted, lost = (sum(getattr(one, field) for one in counts) for field in ("value", "lost"))
     print(f"{result['samples']} samples, {lost} lost, of {counted} counted")

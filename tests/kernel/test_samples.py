@@ -128,7 +128,7 @@ def test_user_callchains_may_come_later(event):
     try:
         fd = event(**attr)
     except OSError as error:
-        pytest.skip(f"this kernel defers no callchains: {os.strerror(error.errno)}")
+        pytest.skip(f"this kernel defers no callchains: {os.strerror(error.errno)}")  # type: ignore[arg-type]
     with ring.map(fd, 8) as page:
         fault(1)
         buffer = ring.read(page)

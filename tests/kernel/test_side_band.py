@@ -61,7 +61,7 @@ def test_real_trailers_have_all_six_fields(event):
     assert [records.name(one) for one in found] == [b"renamed", before.encode()]
     trailers = [records.sample_id(one, attr) for one in found]
     for one, trailer in zip(found, trailers, strict=True):
-        assert (one.pid, one.tid) == (trailer.pid, trailer.tid) == (os.getpid(), threading.get_native_id())
+        assert (one.pid, one.tid) == (trailer.pid, trailer.tid) == (os.getpid(), threading.get_native_id())  # type: ignore[attr-defined]
         assert trailer.id == ioctls.id(fd)
         assert trailer.stream_id == trailer.id
         assert trailer.cpu in CPUS

@@ -46,7 +46,7 @@ def ours(text):
 def same(text, perfs):
     """Whether our attr is perf's, but for exclude_guest, which perf sets where the event says nothing of guests."""
     mine = ours(text)
-    modifiers = re.search(r"\w*$", text)[0]
+    modifiers = re.search(r"\w*$", text)[0]  # type: ignore[index]
     if "exclude_guest" not in mine and not set("GH") & set(modifiers):
         perfs = {name: value for name, value in perfs.items() if name != "exclude_guest"}
     return (text, mine) == (text, perfs), f"{text}: {mine} is not perf's {perfs}"

@@ -90,7 +90,7 @@ def check_sample(data, sample, attr, line):
     """Compare the fields that perf prints of a sample."""
     misc, pid, tid, ip, period, addr = SAMPLED.match(line["rest"]).groups()
     assert (sample.misc, sample.ip) == (int(misc, 16), int(ip, 16))
-    assert (ffi.cast("int", sample.pid), ffi.cast("int", sample.tid)) == (int(pid), int(tid))
+    assert (ffi.cast("int", sample.pid), ffi.cast("int", sample.tid)) == (int(pid), int(tid))  # type: ignore[comparison-overlap]
     assert (sample.time, sample.addr) == (line["time"], int(addr, 16))
     # Where a sample has no period, perf prints the event's.
     assert (sample.period if attr.sample_type & b.PERF_SAMPLE_PERIOD else attr.sample_period) == int(period)

@@ -23,7 +23,7 @@ def script():
         pytest.skip(f"needs a C preprocessor ({CC[0]})")
     sys.path.insert(0, str(SCRIPT.parent))
     spec = importlib.util.spec_from_file_location("regenerate", SCRIPT)
-    module = sys.modules["regenerate"] = importlib.util.module_from_spec(spec)
+    module = sys.modules["regenerate"] = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
     spec.loader.exec_module(module)
     yield module
     sys.path.remove(str(SCRIPT.parent))

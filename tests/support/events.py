@@ -28,4 +28,4 @@ def of_type(found, tag):
 
 def lost_in(buffer):
     """Return the sum of the LOST records."""
-    return sum(one.lost for one in records.iterate(buffer) if one.header.type == b.PERF_RECORD_LOST)
+    return sum(one.lost for one in records.iterate(buffer) if one.header.type == b.PERF_RECORD_LOST)  # type: ignore[attr-defined]

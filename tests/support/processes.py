@@ -82,7 +82,7 @@ def import_everything():
         for node in ast.walk(ast.parse(path.read_text())):
             names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and not node.level:
-                names = [node.module]
+                names = [node.module]  # type: ignore[list-item]
             for name in names:
                 if name.split(".")[0] in sys.stdlib_module_names:
                     importlib.import_module(name)

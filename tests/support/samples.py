@@ -29,7 +29,7 @@ def random_values(rng, attr):
     values = {"id": rng.getrandbits(64)}
     for _, name in ONE_WORD:
         for part in name if isinstance(name, tuple) else (name,):
-            values.setdefault(part, rng.getrandbits(32 if isinstance(name, tuple) else 64))
+            values.setdefault(part, rng.getrandbits(32 if isinstance(name, tuple) else 64))  # type: ignore[arg-type]
     members = rng.randrange(5) if attr.read_format & b.PERF_FORMAT_GROUP else 1
     times = {name: rng.getrandbits(64) for _, name in TIMES}
     values["read"] = [times | {name: rng.getrandbits(64) for name in ("value", "id", "lost")} for _ in range(members)]
