@@ -10,14 +10,15 @@ machine code, is none. docs/mutation.md says why each kind of survivor is one.
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
 import filecmp
 import itertools
+import multiprocessing
 import os
-import queue
 import re
 import runpy
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -26,6 +27,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+import hypothesis.strategies  # noqa: F401 - here once, not in the process of each mutant
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SANITIZED = "tests/test_sanitizers.py::test_the_decoders_touch_nothing_but_their_buffers[gcc]"
@@ -172,17 +176,22 @@ class Copy:
         """Link the object files, and run tests until one fails."""
         objects = [str(path) for path in (self.root / "_native.o", *(self.root / "cdefs").glob("*.o"))]
         target = self.root / "perf_event_open_sys" / "_native.abi3.so"
+        target.unlink(missing_ok=True)
         subprocess.run(["cc", "-shared", "-o", str(target), *objects], check=True)
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *expanded(self.root, tests)]
-        process = subprocess.Popen(
-            command, cwd=self.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        try:
-            return process.wait(SECONDS) == 0
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
-            process.wait()
-            return False
+        options = ["-x", "-q", "-pno:cacheprovider", "-Wignore::pytest.PytestAssertRewriteWarning"]
+        child = os.fork()  # pytest is imported already
+        if child == 0:
+            os.setsid()
+            os.chdir(self.root)
+            sys.path.insert(0, str(self.root))
+            for number in (1, 2):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            os._exit(pytest.main([*options, *expanded(self.root, tests)]))
+        with open(os.pidfd_open(child)) as end:
+            ended, _, _ = select.select([end], [], [], SECONDS)
+        if not ended:
+            os.killpg(child, signal.SIGKILL)
+        return os.waitpid(child, 0)[1] == 0
 
     def judge(self, mutant: Mutant) -> str:
         """Say what becomes of a mutant: refused, same, killed or survived."""
@@ -210,6 +219,24 @@ class Copy:
                 one.with_suffix(".good").rename(one)
 
 
+copies: list[Copy] = []  # the one of this process
+
+
+def work_in(directory: str) -> None:
+    """Make the copy in which this process of the pool works."""
+    copies.append(Copy(Path(directory, str(os.getpid()))))
+
+
+def accepts(tests: list[str]) -> bool:
+    """True if the tests pass on what is not changed."""
+    return copies[0].passes(tests)
+
+
+def judge(mutant: Mutant) -> str:
+    """Say what becomes of a mutant, in this process's copy."""
+    return copies[0].judge(mutant)
+
+
 def main() -> int:
     """Try the mutants of the files; print the survivors as they are found, and a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -223,29 +250,15 @@ def main() -> int:
     if options.list:
         print(*todo, sep="\n")
         return 0
-    copies: queue.Queue[Copy] = queue.Queue()
-    with tempfile.TemporaryDirectory() as directory:
-        for number in range(options.jobs):
-            copies.put(Copy(Path(directory, str(number))))
-        untouched = copies.get()
-        if not untouched.passes([test for file in options.files for test in TESTS[file]]):
+    results = Counter[tuple[str, str]]()
+    with tempfile.TemporaryDirectory() as directory, multiprocessing.Pool(options.jobs, work_in, [directory]) as pool:
+        if not pool.apply(accepts, [[test for file in options.files for test in TESTS[file]]]):
             print("the tests fail before anything is changed", file=sys.stderr)
             return 2
-        copies.put(untouched)
-
-        def judge(mutant: Mutant) -> str:
-            copy = copies.get()
-            try:
-                return copy.judge(mutant)
-            finally:
-                copies.put(copy)
-
-        results = Counter[tuple[str, str]]()
-        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-            for mutant, result in zip(todo, pool.map(judge, todo), strict=True):
-                results[mutant.file, result] += 1
-                if result == "survived":
-                    print(mutant, flush=True)
+        for mutant, result in zip(todo, pool.imap(judge, todo), strict=True):
+            results[mutant.file, result] += 1
+            if result == "survived":
+                print(mutant, flush=True)
     kinds = ("killed", "survived", "same", "refused")
     print(f"\n{'':20}{''.join(f'{kind:>10}' for kind in kinds)}")
     for file in options.files:
