@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cffi import FFI
 
     from . import events as events
+    from . import targets as targets
 
 __all__ = [
     "HEADERS_VERSION",
@@ -92,9 +93,9 @@ def get_ffibuilder() -> FFI:
 if not TYPE_CHECKING:  # a type checker would take any name for one of the package
 
     def __getattr__(name):
-        """Import ``events`` by its first use: it costs more than all the rest."""
-        if name != "events":
+        """Import a module that not everybody needs by its first use; ``events`` costs more than all the rest."""
+        if name not in ("events", "targets"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        return import_module(f"{__name__}.events")
+        return import_module(f"{__name__}.{name}")
