@@ -2,95 +2,92 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from contextlib import nullcontext
-from functools import partial
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn, TextIO
+
+SUBCOMMANDS = {
+    "check": "what this machine lets this user count (the default)",
+    "list": "the events of this machine, in the syntax of stat -e",
+    "stat": "count the events of a command, of processes, threads, CPUs or cgroups",
+}
+FAILED, CLOSED_PIPE, INTERRUPTED = 2, 128 + 13, 128 + 2
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    parser = _parser()
-    options = parser.parse_args(arguments if arguments is not None else sys.argv[1:] or ["check"])
+    words = sys.argv[1:] if arguments is None else arguments
+    name = words[0] if words else "check"
+    status = FAILED
     try:
-        if options.subcommand == "stat":
-            return _stat(parser, options)
-        if options.subcommand == "check":
-            from ._cli.check import check
+        if name in ("-h", "--help"):
+            rows = "".join(f"  {subcommand:8}{text}\n" for subcommand, text in SUBCOMMANDS.items())
+            print(f"{_usage()}\n\nCount events of Linux's perf.\n\n{rows}\nEach has its own --help.")
+            status = 0
+        elif name == "--version":
+            from . import HEADERS_VERSION, __version__
 
-            status = check(options)
+            print(f"perf-event-open-sys {__version__} (headers of Linux {HEADERS_VERSION})")
+            status = 0
+        elif name not in SUBCOMMANDS:
+            _complain(f"{_usage()}\nerror: there is no subcommand {name!r}")
+        elif name != "stat" and sys.stdout is None:
+            _complain(f"{name}: standard output is closed")
         else:
-            from ._cli.list import list_events
-
-            status = list_events(options)
-        sys.stdout.flush()
-        return status
-    except BrokenPipeError:  # as of `list | head`; what is left in the buffer goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+            status = _run(name, words[1:])
+        if sys.stdout:
+            sys.stdout.flush()
+    except BrokenPipeError:  # as of `list | head`
+        status = CLOSED_PIPE
     except KeyboardInterrupt:
-        return 130
-    except (OSError, ValueError) as error:
-        text = error.strerror if isinstance(error, OSError) and error.filename is None else error
-        print(f"{options.subcommand}: {text}", file=sys.stderr)
-        return 2
+        status = INTERRUPTED
+    except (OSError, ValueError, ArithmeticError, BufferError, EOFError, MemoryError) as error:
+        usage = getattr(error, "usage", "")  # of a UsageError
+        text = error.strerror if isinstance(error, OSError) and error.filename is None else None
+        _complain(f"{usage}\n{name}: error: {error}" if usage else f"{name}: {text or error}")
+        status = FAILED
+    for stream in (sys.stdout, sys.stderr):
+        _give_up_what_cannot_be_written(stream)
+    return status
 
 
-class _Help(argparse.HelpFormatter):
-    """The same at any width of the terminal: asking for it costs every start some milliseconds."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=100)
-
-
-def _parser() -> argparse.ArgumentParser:
-    prog = "python -m perf_event_open_sys"
-    parser = argparse.ArgumentParser(prog, description="Count events of Linux's perf.", formatter_class=_Help)
-    commands = parser.add_subparsers(dest="subcommand", metavar="check | list | stat", prog=prog, required=True)
-    add_command = partial(commands.add_parser, formatter_class=_Help)
-    add_command("check", help="what this machine lets this user count (the default)")
-    listing = add_command("list", help="the events of this machine, in the syntax of stat -e")
-    listing.add_argument("glob", nargs="?", default="*", metavar="GLOB", help="only those that match, or contain this")
-    text = "count the events of a command, of processes, or of all CPUs"
-    stat = add_command("stat", help=text, description=f"C{text[1:]}.")
-    add = stat.add_argument
-    add("-e", dest="events", metavar="EVENT,...", action="append", help="events in perf's syntax; {a,b} is a group")
-    whom = stat.add_mutually_exclusive_group()
-    whom.add_argument("-p", dest="pids", metavar="PID,...", type=_pids, default=[], help="processes that run already")
-    whom.add_argument("-a", dest="all_cpus", action="store_true", help="all that runs on any CPU")
-    add("-I", dest="interval", metavar="MS", type=_positive, default=0, help="print every so many milliseconds")
-    add("-r", dest="repeat", metavar="N", type=_positive, default=1, help="run the command N times; print the means")
-    add("--json", action="store_true", help="print JSON; with -I, a line for each interval")
-    add("-o", dest="output", metavar="FILE", help="print to this file, not to standard error")
-    add("command", nargs=argparse.REMAINDER, metavar="COMMAND ...", help="the program and its arguments, best after --")
-    return parser
+def _run(name: str, arguments: list[str]) -> int:
+    module = __import__(f"{__package__}._cli.{name}", fromlist=["run"])  # and no other: each costs some milliseconds
+    status: int = module.run(arguments)
+    return status
 
 
-def _stat(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
-    from ._cli.stat import Stat
+def _usage() -> str:
+    from ._cli.options import program
 
-    if options.command[:1] == ["--"]:  # argparse leaves it to us
-        del options.command[0]
-    if not (options.command or options.pids or options.all_cpus):
-        parser.error("stat needs a COMMAND, -p PID or -a")
-    if options.pids and options.command:
-        parser.error("stat takes a COMMAND or -p, not both")
-    if options.repeat > 1 and (options.interval or not options.command):
-        parser.error("stat repeats a COMMAND, and without -I")
-    with open(options.output, "w") if options.output else nullcontext(sys.stderr) as output:
-        return Stat(options, output).main()
+    return f"usage: {program()} [-h] [--version] [{' | '.join(SUBCOMMANDS)}] ..."
 
 
-def _pids(text: str) -> list[int]:
-    return [_positive(pid) for pid in text.split(",")]
+def _complain(text: str) -> None:
+    """Print to standard error; to standard output where that is closed."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        return
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"not a positive number: {text!r}")
-    return int(text)
+def _give_up_what_cannot_be_written(stream: TextIO | None) -> None:
+    """Have what is left in a stream's buffer go nowhere, if it cannot be written: the interpreter would try it again."""
+    if not stream:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def run_and_exit() -> NoReturn:
+    """Run the command line as a process of its own; all is closed and flushed, so that the interpreter need not tidy up."""
+    os._exit(main())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_and_exit()

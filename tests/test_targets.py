@@ -77,7 +77,7 @@ def test_threads_of_a_process():
         with pytest.raises(
             ProcessLookupError, match=f"{other.native_id} is no process, but a thread of process {os.getpid()}"
         ):
-            targets.threads(other.native_id)
+            targets.threads(other.native_id or 0)
     finally:
         stop.set()
         other.join()
@@ -219,10 +219,10 @@ def test_a_held_command_ends_with_its_parent():
     reading, writing = os.pipe()
     parent = os.fork()
     if parent == 0:
-        held, other = Command(["sleep", "60"]), os.fork()
+        command, other = Command(["sleep", "60"]), os.fork()
         if other == 0:
             time.sleep(60)
-        os.write(writing, f"{held.pid} {other}".encode())
+        os.write(writing, f"{command.pid} {other}".encode())
         signal.pause()
     held, other = map(int, os.read(reading, 100).split())
     os.close(reading)

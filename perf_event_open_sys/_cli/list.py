@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
 from .. import events
 from .._native import ffi, lib
+from .counter import ABSENT
+from .options import Subcommand
+from .output import bold
 
-if TYPE_CHECKING:
-    from argparse import Namespace
-
-# What no privilege changes.
-ABSENT = (errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL, errno.ENODEV)
+COMMAND = Subcommand(
+    "list", "List the events of this machine whose names match a glob or contain a word", rest="[GLOB]"
+)
 
 
-def list_events(options: Namespace) -> int:
-    """Print the events that match a glob, in the syntax of ``stat -e``."""
-    glob = options.glob if any(wild in options.glob for wild in "*?[") else f"*{options.glob}*"
-    bold, plain = ("\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
+def run(arguments: list[str]) -> int:
+    """Print the events that match a glob; return the exit status, 1 if there are none."""
+    options = COMMAND.parse(arguments)
+    if options is None:
+        return 0
+    if len(options.rest) > 1:
+        raise COMMAND.error("list takes one GLOB: put it in quotes")
+    wanted = options.rest[0] if options.rest else "*"
+    glob = wanted if any(wild in wanted for wild in "*?[") else f"*{wanted}*"
     found = False
     for heading, offered in _offers():
         matching = [(name, note) for name, note in offered if fnmatchcase(name, glob)]
         if matching:
-            print(f"{chr(10) * found}{bold}{heading}{plain}")
+            print(f"{chr(10) * found}{bold(heading, sys.stdout)}")
             found = True
         for name, note in matching:
             print(f"  {name:48} {note}".rstrip())
     if not found:
-        print(f"list: no event of this machine matches {options.glob!r}", file=sys.stderr)
+        print(f"list: no event of this machine matches {wanted!r}", file=sys.stderr)
     return 0 if found else 1
 
 
@@ -51,14 +55,13 @@ def _offers() -> list[tuple[str, list[tuple[str, str]]]]:
     try:
         offers.append(("Tracepoints", [(name, "") for name in events.tracepoints()]))
     except OSError as error:
-        print(f"list: no tracepoints: {error}", file=sys.stderr)
+        print(f"list: no tracepoints: {error.strerror or error}", file=sys.stderr)
     return offers
 
 
 def _counts(name: str) -> bool:
-    fd = lib.perf_event_open(
-        events.attr(name, disabled=1, exclude_kernel=1, exclude_hv=1), 0, -1, -1, lib.PERF_FLAG_FD_CLOEXEC
-    )
+    attr = events.attr(name, disabled=1, exclude_kernel=1, exclude_hv=1)
+    fd = lib.perf_event_open(attr, 0, -1, -1, lib.PERF_FLAG_FD_CLOEXEC)
     if fd >= 0:
         os.close(fd)
     return fd >= 0 or ffi.errno not in ABSENT

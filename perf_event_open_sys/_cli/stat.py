@@ -1,307 +1,358 @@
-"""``python -m perf_event_open_sys stat``: count the events of a command, of processes, or of whole CPUs."""
+"""``stat``: count the events of a command, of processes and threads, of CPUs, or of cgroups."""
 
 from __future__ import annotations
 
 import os
-import resource
-import select
-import signal
 import sys
 import time
-from errno import EINVAL, EOPNOTSUPP, ESRCH
-from typing import TYPE_CHECKING, NamedTuple
 
-from .. import counters, events, ioctls, perf_event_open
-from .._files import listed
-from .._native import ffi, lib
-from . import report
+from .._files import parse_cpu_list
+from .._native import lib
+from ..targets import Command, online_cpus, threads
+from .count import Count, Result, mean
+from .counter import Counter
+from .options import Option, Subcommand, positive, positive_list
+from .output import Output
+from .requested import cgroup_directory, groups
+from .watch import Watch
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
-    from typing import Any, NoReturn, TextIO
+    import signal
+    from types import SimpleNamespace
 
-DEFAULT_EVENTS = "{},context-switches,cpu-migrations,page-faults,cycles,instructions,branches,branch-misses"
-READ_FORMAT = lib.PERF_FORMAT_TOTAL_TIME_ENABLED | lib.PERF_FORMAT_TOTAL_TIME_RUNNING
-COMMAND_NOT_FOUND, COMMAND_NOT_EXECUTABLE = 127, 126  # as the shell has it
-# What the Python that started us ignores, and its commands must not.
-RESTORED_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
-NOT_SUPPORTED, NOT_COUNTED = "<not supported>", "<not counted>"
+    from .as_json import Json
+    from .counter import Event, Target
+    from .separated import Separated
+    from .table import Table
+else:
+    import _signal as signal  # the functions of signal without its enums, whose import takes milliseconds
 
-
-class Child:
-    """A command that waits, forked, until it is told to exec."""
-
-    def __init__(self, command: list[str]) -> None:
-        """Fork; the child blocks on the *go* pipe, and reports a failed exec through the other."""
-        go_read, self._go = os.pipe()
-        self._error, error_write = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            self._exec(command, go_read, error_write)
-        os.close(go_read)
-        os.close(error_write)
-
-    def _exec(self, command: list[str], go: int, error: int) -> NoReturn:
-        status = COMMAND_NOT_FOUND
-        try:
-            os.close(self._go)
-            for number in RESTORED_SIGNALS:
-                signal.signal(number, signal.SIG_DFL)
-            if os.read(go, 1):
-                os.execvp(command[0], command)
-        except OSError as reason:
-            status = COMMAND_NOT_FOUND if isinstance(reason, FileNotFoundError) else COMMAND_NOT_EXECUTABLE
-            os.write(error, (reason.strerror or str(reason)).encode())
-        finally:
-            os._exit(status)
-
-    def go(self) -> str:
-        """Let the command run; return why it could not be run, if so."""
-        os.write(self._go, b"x")
-        os.close(self._go)
-        self._go = -1
-        reason = os.read(self._error, 1000)  # ends when exec closes the other side
-        os.close(self._error)
-        return reason.decode()
-
-    def stop(self) -> None:
-        """Let a command that was never told to go end, and be gone."""
-        if self._go >= 0:
-            os.close(self._go)
-            os.close(self._error)
-            os.waitpid(self.pid, 0)
+NOT_FOUND, NOT_EXECUTABLE = 127, 126  # exit statuses, as the shell has them
+PATIENCE_S = 2.0  # how long a command may take to end after each signal, the last of which is SIGKILL
+ALL = -1  # pid or cpu of perf_event_open: any
 
 
-class Count(NamedTuple):
-    """What an event came to: a value, or the *state* that stands in its place."""
-
-    name: str
-    event: events.Event
-    value: float | None
-    state: str = ""
-    reason: str = ""
-    enabled_ns: int = 0
-    running_ns: int = 0
-    spread: float | None = None  # of a mean: its standard error, in per cent
+def _separator(text: str) -> str:
+    if not text:
+        raise ValueError("the separator is empty")
+    return "\t" if text == r"\t" else text
 
 
-class Counter:
-    """An event that was asked for: open on each target, or not, and then with the *reason*."""
+def _names(text: str) -> list[str]:
+    return text.split(",")
 
-    def __init__(self, event: events.Event) -> None:
-        self.event, self.name, self.reason = event, event.name, ""
-        self.fds: list[int] = []
-        self.before = (0, 0, 0)
 
-    def open(self, targets: list[tuple[int, int]], leader: Counter | None) -> None:
-        self.reason, self.before, pmu = "", (0, 0, 0), self.event.pmu
-        for index, (pid, cpu) in enumerate(targets):
-            group_fd = leader.fds[index] if leader else -1
-            if (leader and group_fd < 0) or (cpu >= 0 and pmu and pmu.cpumask and cpu not in pmu.cpumask):
-                self.fds.append(-1)
-                continue
-            try:
-                self.fds.append(self.open_one(pid, cpu, group_fd))
-            except OSError as error:
-                self.fds.append(-1)
-                if error.errno != ESRCH or len(targets) == 1:  # of many threads, one may end meanwhile
-                    self.reason = error.strerror or str(error)
-        if self.reason:
-            self.close()
+COMMAND = Subcommand(
+    "stat",
+    "Count the events of a command, of processes, threads, CPUs or cgroups",
+    [
+        Option("-e --event", "events", "EVENT,...", "events in perf's syntax; {a,b} is a group", many=True),
+        Option("-p --pid", "pids", "PID,...", "processes that run already", positive_list, default=[]),
+        Option("-t --tid", "tids", "TID,...", "threads that run already", positive_list, default=[]),
+        Option("-a --all-cpus", "all_cpus", text="all that runs on any CPU"),
+        Option("-C --cpu", "cpus", "CPUS", "all that runs on these CPUs, as in 0-3,8", parse_cpu_list, default=()),
+        Option(
+            "-G --cgroup",
+            "cgroups",
+            "CGROUP,...",
+            "all that runs in this cgroup; of several, the first is for the first event, and so on",
+            _names,
+            default=[],
+        ),
+        Option("-A --no-aggr", "per_cpu", text="with -a, -C, -G: a count for each CPU"),
+        Option("-I --interval-print", "interval", "MS", "print every so many milliseconds", positive, default=0),
+        Option("-r --repeat", "repeat", "N", "run the command N times; print the means", positive, default=1),
+        Option("-d --detailed", "details", text="count cache events too; -dd and -ddd: more of them"),
+        Option("-D --delay", "delay", "MS", "begin to count so many milliseconds after the start", positive, default=0),
+        Option("--timeout", "timeout", "MS", "end the count, and the command, after so long", positive, default=0),
+        Option("-x --field-separator", "separator", "SEP", "print perf's columns, SEP between them", _separator),
+        Option("-j --json --json-output", "json", text="print JSON; with -I, a line for each interval"),
+        Option("-o --output", "output", "FILE", "print to this file, not to standard error"),
+        Option("--append", "append", text="with -o: print behind what is in the file"),
+        Option("-v --verbose", "verbose", text="print the counts unscaled, with their times; -vv: the attrs too"),
+    ],
+    "[--] COMMAND ...",
+)
 
-    def open_one(self, pid: int, cpu: int, group_fd: int) -> int:
-        attr: Any = self.event.attr
-        try:
-            return perf_event_open(attr, pid, cpu, group_fd)
-        except PermissionError as error:
-            if attr.exclude_kernel or attr.exclude_user:
-                raise
-            denied = error
-        attr.exclude_kernel = attr.exclude_hv = 1  # which an ordinary user may have
-        try:
-            fd = perf_event_open(attr, pid, cpu, group_fd)
-        except OSError as error:
-            attr.exclude_kernel = attr.exclude_hv = 0
-            raise (denied if error.errno in (EINVAL, EOPNOTSUPP) else error) from None
-        self.name += "u" if self.event.modifiers or self.name.endswith("/") else ":u"
-        return fd
 
-    def ioctl(self, what: Any) -> None:
-        for fd in self.fds:
-            if fd >= 0:
-                what(fd)
+def run(arguments: list[str]) -> int:
+    """Run ``stat`` with these arguments; return the exit status."""
+    options = COMMAND.parse(arguments)
+    if options is None:
+        return 0
+    _check(options)
+    output = Output(options.output, append=bool(options.append))
+    try:
+        with Watch() as watch:
+            return Stat(options, output, watch).main()
+    finally:
+        output.close()
 
-    def close(self) -> None:
-        self.ioctl(os.close)
-        self.fds = []
 
-    def count(self) -> Count:
-        """Return what was counted since the last time."""
-        if self.reason:
-            return Count(self.name, self.event, None, NOT_SUPPORTED, self.reason)
-        try:
-            read = [counters.read(fd, READ_FORMAT)[0] for fd in self.fds if fd >= 0]
-        except EOFError as error:
-            return Count(self.name, self.event, None, NOT_COUNTED, str(error))
-        now = tuple(sum(getattr(one, field) for one in read) for field in ("value", "time_enabled", "time_running"))
-        value, enabled, running = (after - before for after, before in zip(now, self.before, strict=True))
-        self.before = now
-        if not running:
-            reason = "enabled, but never on its PMU" if enabled else "what it counts did not run"
-            return Count(self.name, self.event, None, NOT_COUNTED, reason)
-        total: Any = ffi.new("struct perf_counts *", (value, enabled, running))
-        scaled, scale = counters.scaled(total) or 0, self.event.scale
-        return Count(self.name, self.event, scaled if scale == 1 else scaled * scale, "", "", enabled, running)
+def _check(options: SimpleNamespace) -> None:
+    """Refuse options that do not go together."""
+    command = options.rest
+    whom = {"-p": options.pids, "-t": options.tids, "-a": options.all_cpus, "-C": options.cpus, "-G": options.cgroups}
+    given = [flag for flag, value in whom.items() if value]
+    if not (command or given):
+        raise COMMAND.error("it needs a COMMAND, or one of -p, -t, -a, -C and -G")
+    if len(set(given) - {"-a", "-C", "-G"}) + bool({"-a", "-C", "-G"} & set(given)) > 1:
+        raise COMMAND.error(f"{' and '.join(given)} exclude each other")
+    if options.per_cpu and not {"-a", "-C", "-G"} & set(given):
+        raise COMMAND.error("-A needs -a, -C or -G")
+    if options.repeat > 1 and (options.interval or not command):
+        raise COMMAND.error("-r needs a COMMAND, and goes without -I")
+    if options.separator and options.json:
+        raise COMMAND.error("-x and --json exclude each other")
+    if options.append and not options.output:
+        raise COMMAND.error("--append needs -o FILE")
 
 
 class Stat:
-    """The run of one ``stat`` command line."""
+    """The runs of one ``stat`` command line."""
 
-    def __init__(self, options: Namespace, output: TextIO) -> None:
-        self.options, self.output, self.command = options, output, options.command
-        self.limit, self.reported = resource.getrlimit(resource.RLIMIT_NOFILE), 0.0
-        self.on_exec = bool(self.command) and not options.all_cpus
-        clock = "cpu-clock" if options.all_cpus else "task-clock"
-        text = ",".join(options.events or [DEFAULT_EVENTS.format(clock)])
-        inherit = int(not options.all_cpus)
-        groups = events.parse(text, inherit=inherit, freq=0, sample_period=0, sample_type=0, read_format=READ_FORMAT)
-        self.groups = [[Counter(event) for event in group] for group in groups]
+    def __init__(self, options: SimpleNamespace, output: Output, watch: Watch) -> None:
+        self.options, self.watch, self.command = options, watch, options.rest
+        self.of_cpus = bool(options.all_cpus or options.cpus or options.cgroups)
+        self.of_command = not (self.of_cpus or options.pids or options.tids)
+        self.on_exec = self.of_command and not options.delay
+        clock = "cpu-clock" if self.of_cpus else "task-clock"
+        requested = groups(options.events, options.details, clock, inherit=int(not self.of_cpus))
+        self.tids: list[int] = []
+        self.directories: dict[str, int] = {}  # of cgroups, open while their events are opened
+        names = iter(self._cgroups(requested))
+        self.groups = [
+            [Counter(event, next(names), per_cpu=bool(options.per_cpu)) for event in group] for group in requested
+        ]
         self.counters = [counter for group in self.groups for counter in group]
+        self.report = self._report(output)
+        self.ended_by = 0  # the signal that ended it
+        self.reported_s = 0.0  # the end of the last interval
+        self.files: tuple[int, int] | None = None  # the limit of open files, while it is another
 
-    def lead(self, counter: Counter) -> None:
-        """Let a counter wait for the start: the members of a group follow their leader."""
-        attr: Any = counter.event.attr
-        attr.disabled, attr.enable_on_exec = 1, int(self.on_exec)
+    def _cgroups(self, requested: list[list[Event]]) -> list[str]:
+        """Return the cgroup of each event: one name is for all; of several, each event has its own, or none."""
+        names, count = self.options.cgroups, sum(map(len, requested))
+        if len(names) > count > 0 and len(names) > 1:
+            raise COMMAND.error(f"-G names {len(names)} cgroups for {count} events")
+        return list(names) * count if len(names) == 1 else [*names, *[""] * (count - len(names))]
+
+    def _report(self, output: Output) -> Table | Separated | Json:
+        options = self.options
+        if options.json:
+            from .as_json import Json
+
+            return Json(output)
+        if options.separator:
+            from .separated import Separated
+
+            return Separated(output, options.separator, repeated=options.repeat > 1, cgroups=bool(options.cgroups))
+        from .table import Table
+
+        return Table(output, self._title())
+
+    def _title(self) -> str:
+        options = self.options
+        if self.of_command:
+            return repr(" ".join(self.command))
+        if options.pids or options.tids:
+            kind, numbers = ("process", options.pids) if options.pids else ("thread", options.tids)
+            return f"{kind} {', '.join(map(str, numbers))}"
+        cpus = f"CPUs {', '.join(map(str, options.cpus))}" if options.cpus else "all CPUs"
+        return f"cgroup {','.join(options.cgroups)} on {cpus}" if options.cgroups else cpus
 
     def main(self) -> int:
-        """Run it as often as asked; return the exit status."""
-        status, runs, elapsed, used = 0, [], [], (0.0, 0.0)
+        """Run as often as asked; return the exit status."""
+        status, results = 0, []
         for _ in range(self.options.repeat):
-            status, counts, seconds, used, reason = self.run()
-            if reason:
-                print(f"stat: {self.command[0]}: {reason}", file=sys.stderr)
-                return status
-            runs.append(counts)
-            elapsed.append(seconds)
-            if status == 128 + signal.SIGINT:
+            command = Command(self.command) if self.command else None
+            try:
+                self._open(command)
+                try:
+                    status, result = self._run(command)
+                finally:
+                    self._end(command)
+            finally:
+                self._close(command)
+            if result is None:
                 break
-        if not self.options.interval:
-            self.report([_mean(list(of_event)) for of_event in zip(*runs, strict=True)], elapsed, used)
-        return status
+            results.append(result)
+            if self.ended_by:
+                break
+        if results and not self.options.interval:
+            self.report.result(mean(results))
+        return 128 + self.ended_by if self.ended_by else status
 
-    def run(self) -> tuple[int, list[Count], float, tuple[float, float], str]:
-        child = Child(self.command) if self.command else None
-        interrupt = signal.getsignal(signal.SIGINT)
+    def _open(self, command: Command | None) -> None:
+        """Open all events."""
         try:
-            self.open(child.pid if child else 0)
-            if child:  # Ctrl-C is the command's; what was counted is printed all the same
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
-            if not self.on_exec:
-                for counter in self.counters:
-                    counter.ioctl(ioctls.enable)
+            if not self.of_command:  # the command is forked already, with the limit that it was given
+                self._allow_more_files()
+            # Once for all events: a thread that comes or goes meanwhile would set a group's members apart.
+            self.tids = self.options.tids or [tid for pid in self.options.pids for tid in threads(pid)]
+            for leader, *members in self.groups:
+                leader.event.attr.disabled, leader.event.attr.enable_on_exec = 1, int(self.on_exec)
+                leader.open(self._targets(leader, command))
+                for member in members:
+                    self._open_member(member, leader, command)
+        finally:
+            for directory in self.directories.values():
+                os.close(directory)
+            self.directories = {}
+        refused: dict[str, list[str]] = {}
+        for counter in self.counters:
+            if counter.refusal:
+                refused.setdefault(counter.reason, []).append(counter.name)
+        if refused:
+            raise ValueError("\nstat: ".join(f"{', '.join(names)}: {reason}" for reason, names in refused.items()))
+        if self.options.verbose > 1:
+            from ..bindings import dump
+
+            for counter in self.counters:
+                print(f"{counter.name}:\n{dump(counter.event.attr)}", file=sys.stderr)
+
+    def _open_member(self, member: Counter, leader: Counter, command: Command | None) -> None:
+        if leader.reason:
+            member.reason, member.targets = leader.reason, leader.targets
+        else:
+            member.open(self._targets(member, command), leader)
+        if member.reason and "W" in leader.event.modifiers:  # a weak group falls apart
+            member.event.attr.disabled, member.event.attr.enable_on_exec = 1, int(self.on_exec)
+            member.open(self._targets(member, command))
+
+    def _targets(self, counter: Counter, command: Command | None) -> list[Target]:
+        """Return what an event is opened on: pid, cpu and flags, each time."""
+        options = self.options
+        if self.of_command and command:
+            return [(command.pid, ALL, lib.PERF_FLAG_FD_CLOEXEC)]
+        if not self.of_cpus:
+            return [(tid, ALL, lib.PERF_FLAG_FD_CLOEXEC) for tid in self.tids]
+        online = online_cpus()
+        absent = [cpu for cpu in options.cpus if cpu not in online]
+        if absent:
+            raise ValueError(f"CPU {', '.join(map(str, absent))} is not online: {', '.join(map(str, online))} are")
+        pid, flags = ALL, lib.PERF_FLAG_FD_CLOEXEC
+        if counter.cgroup:
+            if counter.cgroup not in self.directories:
+                path = cgroup_directory(counter.cgroup)
+                self.directories[counter.cgroup] = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            pid, flags = self.directories[counter.cgroup], flags | lib.PERF_FLAG_PID_CGROUP
+        return [(pid, cpu, flags) for cpu in options.cpus or online]
+
+    def _allow_more_files(self) -> None:
+        """Allow as many open files as may be: there is one for each event on each target."""
+        import resource
+
+        self.files = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.files[1], self.files[1]))
+
+    def _run(self, command: Command | None) -> tuple[int, Result | None]:
+        """Let the command run, and count until the end; return its exit status and the counts, None if it did not run."""
+        started = time.perf_counter()
+        if not (self.on_exec or self.options.delay):
+            self._enable()
+        if command:
+            try:
+                command.start()
+            except OSError as error:
+                print(f"stat: {self.command[0] or repr('')}: {error.strerror}", file=sys.stderr)
+                return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE, None
+        self.watch.forget()
+        self.watch.watch([command.pid] if command else self.options.pids)
+        self.watch.watch([] if command else self.options.tids, threads=True)
+        if self.options.delay:
+            self.watch.until(started + self.options.delay / 1000)
+            self._enable()
             started = time.perf_counter()
-            reason = child.go() if child else ""
-            status, used = self.wait(child, started)
-            elapsed = time.perf_counter() - started
-            for counter in self.counters:
-                counter.ioctl(ioctls.disable)
-            return status, self.count(), elapsed, used, reason
-        finally:
-            signal.signal(signal.SIGINT, interrupt)
-            for counter in self.counters:
-                counter.close()
-            resource.setrlimit(resource.RLIMIT_NOFILE, self.limit)
-            if child:
-                child.stop()
-
-    def open(self, pid: int) -> None:
-        if self.options.all_cpus:
-            with open("/sys/devices/system/cpu/online") as online:
-                targets = [(-1, cpu) for cpu in events.parse_cpu_list(online.read().strip())]
-            # One file for each event on each CPU; the command is forked already, with the limit it was given.
-            resource.setrlimit(resource.RLIMIT_NOFILE, (self.limit[1], self.limit[1]))
-        elif self.options.pids:
-            targets = [(int(thread), -1) for pid in self.options.pids for thread in listed(f"/proc/{pid}/task")]
-            if not targets:
-                raise ValueError(f"there is no process {' or '.join(map(str, self.options.pids))}")
-        else:
-            targets = [(pid, -1)]
-        for leader, *members in self.groups:
-            self.lead(leader)
-            leader.open(targets, None)
-            for member in members:
-                if leader.reason:
-                    member.reason = leader.reason
-                else:
-                    member.open(targets, leader)
-                if member.reason and "W" in leader.event.modifiers:  # a weak group falls apart
-                    self.lead(member)
-                    member.open(targets, None)
-
-    def count(self) -> list[Count]:
-        return [counter.count() for counter in self.counters]
-
-    def wait(self, child: Child | None, started: float) -> tuple[int, tuple[float, float]]:
-        """Wait for the end of what is counted, printing at each interval; return exit status, user and system time."""
-        if child and not self.options.interval:
-            return _reap(child)
-        processes = [os.pidfd_open(pid) for pid in ([child.pid] if child else self.options.pids)]
-        try:
-            self.poll(processes, started)
-        except KeyboardInterrupt:
-            pass
-        finally:
-            for fd in processes:
-                os.close(fd)
+        timed_out = self._count(command, started)
+        elapsed = time.perf_counter() - started
+        for counter in self.counters:
+            counter.disable()
+        status = command.wait() if command else 0
+        used = command.rusage if command and self.of_command else None
+        result = Result(self._read(), elapsed, *((used.ru_utime, used.ru_stime) if used else ()))
         if self.options.interval:
-            self.report(self.count(), [time.perf_counter() - started], (0, 0))
-        return _reap(child) if child else (0, (0.0, 0.0))
+            self._interval(result)
+        return 0 if timed_out else status, result
 
-    def poll(self, processes: list[int], started: float) -> None:
-        poll, living, due = select.poll(), set(processes), started
-        for fd in processes:
-            poll.register(fd, select.POLLIN)
-        while living or not processes:
-            due += self.options.interval / 1000
-            timeout = max(0, due - time.perf_counter()) * 1000 if self.options.interval else None
-            ended = poll.poll(timeout)
-            for fd, _ in ended:
-                poll.unregister(fd)
-                living.discard(fd)
-            if ended:
-                due -= self.options.interval / 1000
-            else:
-                self.report(self.count(), [time.perf_counter() - started], (0, 0))
+    def _count(self, command: Command | None, started: float) -> bool:
+        """Wait for the end, printing at each interval; tell whether it came by --timeout."""
+        interval, timeout = self.options.interval / 1000, self.options.timeout / 1000
+        due = started + interval if interval else None
+        end = started + timeout if timeout else None
+        of_processes = bool(command or self.options.pids or self.options.tids)  # they may have ended already
+        to_send: list[int] = []  # signals, until the command ends
+        timed_out = False
+        while self.watch.living or not of_processes:
+            self.watch.until(min((at for at in (due, end) if at is not None), default=None))
+            now = time.perf_counter()
+            if due is not None and now >= due:
+                self._interval(Result(self._read(), now - started))
+                due += interval * max(1, -(-(time.perf_counter() - due) // interval))
+            received, self.watch.received = self.watch.received, []
+            if received or (end is not None and now >= end):
+                if not self.ended_by and not timed_out:
+                    timed_out, self.ended_by = not received, received[0] if received else 0
+                    to_send = _signals_to_end(self.ended_by or signal.SIGTERM)
+                if not command:
+                    break
+                number = to_send.pop(0) if to_send else signal.SIGKILL
+                if number:
+                    command.send_signal(number)
+                end = now + PATIENCE_S
+        return timed_out
 
-    def report(self, counts: list[Count], elapsed: list[float], used: tuple[float, float]) -> None:
-        mean = sum(elapsed) / len(elapsed)
-        if self.options.json:
-            report.as_json(self.output, counts, mean, interval=bool(self.options.interval))
-        elif self.options.interval:
-            report.as_lines(self.output, counts, mean, mean - self.reported)
-            self.reported = mean
-        else:
-            report.as_table(self.output, counts, self.title(), elapsed, used)
+    def _enable(self) -> None:
+        for counter in self.counters:
+            counter.enable()
 
-    def title(self) -> str:
-        if self.command:
-            runs = f" ({self.options.repeat} runs)" if self.options.repeat > 1 else ""
-            return f"{' '.join(self.command)!r}{runs}"
-        return f"process {', '.join(map(str, self.options.pids))}" if self.options.pids else "all CPUs"
+    def _read(self) -> list[Count]:
+        counts = [count for counter in self.counters for count in counter.read()]
+        if self.options.verbose:
+            for count in counts:
+                cpu = "" if count.cpu is None else f"CPU{count.cpu} "
+                print(f"{cpu}{count.name}: {count.raw} {count.enabled_ns} {count.running_ns}", file=sys.stderr)
+        return counts
+
+    def _interval(self, result: Result) -> None:
+        """Print what was counted since the last interval; its elapsed time is still that since the start."""
+        result.started_s, self.reported_s = self.reported_s, result.elapsed_s
+        result.elapsed_s -= result.started_s
+        self.report.interval(result)
+
+    def _end(self, command: Command | None) -> None:
+        """After an error: ask the command to end, before it is killed."""
+        if command and self.watch.living and not self.ended_by:
+            command.send_signal(signal.SIGTERM)
+            self.watch.until(time.perf_counter() + PATIENCE_S)
+
+    def _close(self, command: Command | None) -> None:
+        for counter in self.counters:
+            counter.close()
+        if command:
+            command.close()
+        if self.files:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_NOFILE, self.files)
 
 
-def _reap(child: Child) -> tuple[int, tuple[float, float]]:
-    _, status, used = os.wait4(child.pid, 0)
-    code = os.waitstatus_to_exitcode(status)
-    return (code if code >= 0 else 128 - code), (used.ru_utime, used.ru_stime)
+def _signals_to_end(first: int) -> list[int]:
+    """Return what to send to the command, one after the other, until it ends; 0 for nothing, only waiting."""
+    sent = 0 if first == signal.SIGINT and _in_foreground() else first
+    return [sent, *([] if first == signal.SIGTERM else [signal.SIGTERM]), signal.SIGKILL]
 
 
-def _mean(counts: list[Count]) -> Count:
-    """Return the mean of several runs' counts, with its standard error."""
-    values = [count.value for count in counts if count.value is not None]
-    if len(counts) == 1 or not values:
-        return counts[0]
-    enabled = sum(count.enabled_ns for count in counts) // len(counts)
-    running = sum(count.running_ns for count in counts) // len(counts)
-    mean, spread = sum(values) / len(values), report.standard_error(values)
-    return Count(counts[-1].name, counts[-1].event, mean, "", "", enabled, running, spread)
+def _in_foreground() -> bool:
+    """Tell whether a Ctrl-C of the terminal was sent to the command, too: it is in this process's group."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)

@@ -1,0 +1,102 @@
+"""Waiting for what ends a count: signals, the end of processes, a point in time."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from .._files import contents
+from ..targets import pidfd
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Iterable
+    from typing import Any
+else:
+    import _signal as signal  # the functions of signal without its enums, whose import takes milliseconds
+
+PIDFD_THREAD = os.O_EXCL  # Linux 6.9
+WITHOUT_PIDFD_S = 0.1  # how often to look whether a process lives that has no pidfd
+LONGEST_S = 3600.0  # poll(2) takes an int of milliseconds
+
+
+class Watch:
+    """A context manager in which signals are noted, not acted on; and processes, of which the last's end is noted."""
+
+    def __init__(self) -> None:
+        self.received: list[int] = []  # signals, for the caller to take
+        self._handlers: dict[int, Any] = {}
+        self._wakeup = (-1, -1)
+        self._pidfds: set[int] = set()
+        self._unseen: set[int] = set()  # processes without a pidfd
+
+    def __enter__(self) -> Watch:
+        self._wakeup = os.pipe()
+        for fd in self._wakeup:
+            os.set_blocking(fd, False)
+        signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
+        # A script's `stat … &` has SIGINT ignored, and yet kill -INT is to end it. What nohup ignores stays ignored.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
+                self._handlers[number] = signal.signal(number, lambda number, _: self.received.append(number))
+        if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:  # then nobody learns the command's exit status
+            self._handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.forget()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(-1)
+        for fd in self._wakeup:
+            os.close(fd)
+
+    def watch(self, pids: Iterable[int], *, threads: bool = False) -> None:
+        """Have the end of processes, or of threads, noted."""
+        for pid in pids:
+            fd = pidfd(pid, PIDFD_THREAD if threads else 0)
+            if fd >= 0:
+                self._pidfds.add(fd)
+            elif _lives(pid):
+                self._unseen.add(pid)
+
+    def forget(self) -> None:
+        """Note the end of none any more."""
+        fds, self._pidfds, self._unseen = self._pidfds, set(), set()
+        for fd in fds:
+            os.close(fd)
+
+    @property
+    def living(self) -> bool:
+        """Tell whether any of the processes has not ended, as far as was looked."""
+        return bool(self._pidfds or self._unseen)
+
+    def until(self, deadline: float | None) -> None:
+        """Wait for a signal, for the end of the last process, or for a time of ``time.perf_counter()``; None is never."""
+        watching = self.living
+        while not self.received:
+            left = LONGEST_S if deadline is None else max(0.0, min(LONGEST_S, deadline - time.perf_counter()))
+            self._poll(min(left, WITHOUT_PIDFD_S) if self._unseen else left)
+            if watching and not self.living:
+                return
+            if deadline is not None and time.perf_counter() >= deadline:
+                return
+
+    def _poll(self, seconds: float) -> None:
+        poll = select.poll()
+        for fd in (self._wakeup[0], *self._pidfds):
+            poll.register(fd, select.POLLIN)
+        for fd, _ in poll.poll(-(-seconds * 1000 // 1)):  # rounded up: not back before the time
+            if fd == self._wakeup[0]:
+                os.read(fd, 1000)
+            else:
+                self._pidfds.remove(fd)
+                os.close(fd)
+        self._unseen = {pid for pid in self._unseen if _lives(pid)}
+
+
+def _lives(pid: int) -> bool:
+    state = contents(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1]
+    return state not in ([], ["Z"], ["X"])

@@ -1,0 +1,113 @@
+"""``check``: what may be counted, said on every machine."""
+
+import errno
+import functools
+import re
+import shutil
+import subprocess
+
+import pytest
+from support.cli import CLI, run
+from support.marks import needs_events, needs_events_of_users, needs_root, needs_seccomp
+from support.processes import as_user, captured
+from support.seccomp import deny
+
+from perf_event_open_sys import __main__ as command_line
+from perf_event_open_sys._cli import check as module
+
+YES = {module.OWN: "", module.OWN_KERNEL: "", module.WHOLE_CPUS: ""}
+NO = dict.fromkeys(YES, "Permission denied")
+OWN_ONLY = NO | {module.OWN: ""}
+
+
+def check(**options):
+    """The report of ``check``, which ends well on every machine."""
+    done = run("check", **options)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@needs_events
+def test_check_is_what_no_argument_means():
+    """The report has a live count, and ends in a verdict."""
+    report = run().stdout
+    assert report.startswith("Kernel ")
+    assert re.search(r"^Live count +[1-9]\d* page faults while 100 pages were touched$", report, re.MULTILINE)
+    assert re.search(r"^Verdict +this machine counts ", report.splitlines()[-1])
+    assert re.search(r"^perf_event_attr +\d+ bytes in the kernel, \d+ here", report, re.MULTILINE)
+
+
+@needs_root
+@needs_events
+def test_check_as_root_allows_whole_cpus():
+    """Root counts everybody."""
+    assert re.search("yes  own processes, in user space, own processes, in the kernel too, whole CPUs", check())
+    assert "of everybody" in check().splitlines()[-1]
+
+
+@needs_seccomp
+def test_check_under_a_seccomp_filter_says_so():
+    """Where the call is denied, the verdict is that, and the reason is the filter."""
+    report = check(preexec_fn=functools.partial(deny, errno.EPERM))
+    assert re.search("^Verdict +nothing can be counted here: .*a seccomp filter is set", report.splitlines()[-1])
+
+
+@needs_root
+@needs_events_of_users
+@pytest.mark.parametrize("level", [2, 3])
+def test_check_as_an_ordinary_user_says_what_is_forbidden(paranoid, level):
+    """The level, and what of it this user feels: Linux itself has no level above 2."""
+    paranoid(level)
+    done = as_user(captured, command_line.main, ["check"])
+    assert (done.returncode, done.stderr) == (0, "")
+    meaning = "(on this kernel as 2, )?an ordinary user may count"
+    assert re.search(rf"^perf_event_paranoid +{level}: {meaning}", done.stdout, re.MULTILINE)
+    assert "This user             uid 65534, no root" in done.stdout
+    assert re.search(r"no   whole CPUs\n.*pid=-1\) needs 0 or less", done.stdout)
+    assert "your own processes, in user space only" in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("level", "privileges", "meaning"),
+    [
+        ("-1", YES, "-1: everybody may count everything"),
+        ("-2", YES, "-2: everybody may count everything"),
+        ("1", OWN_ONLY, "1: an ordinary user may count processes of their own, in the kernel too"),
+        ("2", OWN_ONLY, "2: an ordinary user may count processes of their own, in user space"),
+        ("3", NO, "3: an ordinary user may open no event at all"),
+        ("4", NO, "4: an ordinary user may open no event at all"),
+        ("3", OWN_ONLY, "3: on this kernel as 2, an ordinary user may count processes of their own, in user space"),
+        ("4", YES, "4: an ordinary user may open no event at all, if the kernel has its distribution's patch"),
+        ("", YES, "not to be read"),
+    ],
+)
+def test_a_level_means_what_this_kernel_makes_of_it(level, privileges, meaning):
+    """Above 2, where distributions have levels of their own, it shows by what opens."""
+    assert module._meaning(level, privileges).startswith(meaning)
+
+
+def test_reasons_that_differ_by_a_number_are_one(capsys):
+    """Twenty events that a PMU refuses are a line of names, and one reason."""
+    module._print_reasons(
+        {f"event-{config}": f"it does not take config {config:#x}" for config in range(20)} | {"a": ""}
+    )
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].startswith("  no   event-0, event-1, ")
+    assert shown[0].endswith("and 10 more")
+    assert shown[1:] == ["       it does not take config …", "  yes  a"]
+    module._print_reasons({"event": "it does not take config 0x5"})
+    assert capsys.readouterr().out == "  no   event\n       it does not take config 0x5\n"
+
+
+@needs_root
+@pytest.mark.parametrize("hidden", ["/sys", "/sys/kernel/tracing", "/sys /proc"])
+def test_check_ends_well_without_sysfs_and_proc(hidden):
+    """What cannot be known is said to be so."""
+    mounts = " && ".join(f"mount -t tmpfs none {place}" for place in hidden.split())
+    if not shutil.which("unshare") or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        pytest.skip("needs a mount namespace")
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", f'{mounts} && exec "$@"', "sh", *CLI], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1].startswith("Verdict ")

@@ -1,0 +1,127 @@
+"""How counts are shown: rates and ratios, columns, means. The counts are made up: no machine need have the events."""
+
+import contextlib
+import io
+
+import pytest
+
+from perf_event_open_sys import bindings as b
+from perf_event_open_sys._cli.count import NOT_COUNTED, Count, Result, mean, standard_error
+from perf_event_open_sys._cli.metric import metric
+from perf_event_open_sys._cli.output import Output
+from perf_event_open_sys._cli.separated import Separated
+from perf_event_open_sys._cli.table import Table
+
+CYCLES = (b.PERF_TYPE_HARDWARE, b.PERF_COUNT_HW_CPU_CYCLES)
+INSTRUCTIONS = (b.PERF_TYPE_HARDWARE, b.PERF_COUNT_HW_INSTRUCTIONS)
+BRANCHES = (b.PERF_TYPE_HARDWARE, b.PERF_COUNT_HW_BRANCH_INSTRUCTIONS)
+BRANCH_MISSES = (b.PERF_TYPE_HARDWARE, b.PERF_COUNT_HW_BRANCH_MISSES)
+FAULTS = (b.PERF_TYPE_SOFTWARE, b.PERF_COUNT_SW_PAGE_FAULTS)
+LOADS = (b.PERF_TYPE_HW_CACHE, b.PERF_COUNT_HW_CACHE_L1D)
+LOAD_MISSES = (b.PERF_TYPE_HW_CACHE, b.PERF_COUNT_HW_CACHE_L1D | b.PERF_COUNT_HW_CACHE_RESULT_MISS << 16)
+NODE_MISSES = (b.PERF_TYPE_HW_CACHE, b.PERF_COUNT_HW_CACHE_NODE | b.PERF_COUNT_HW_CACHE_RESULT_MISS << 16)
+NODE_LOADS = (b.PERF_TYPE_HW_CACHE, b.PERF_COUNT_HW_CACHE_NODE)
+CLOCK = (b.PERF_TYPE_SOFTWARE, b.PERF_COUNT_SW_TASK_CLOCK)
+
+
+def count(kind, value, **fields):
+    """A count that was on its counter for a second."""
+    return Count("event", kind, value=value, enabled_ns=10**9, running_ns=10**9, **fields)
+
+
+def clock(seconds, **fields):
+    """A count of task-clock, in milliseconds as perf shows it."""
+    return count(CLOCK, seconds * 1000, scale=1e-6, unit="msec", **fields)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "others", "shown"),
+    [
+        (INSTRUCTIONS, 150, [count(CYCLES, 100)], ("1.50", "insn per cycle")),
+        (BRANCH_MISSES, 5, [count(BRANCHES, 200)], ("2.50%", "of all branches")),
+        (LOAD_MISSES, 30, [count(LOADS, 40)], ("75.00%", "of all L1-dcache accesses")),
+        (NODE_MISSES, 30, [count(NODE_LOADS, 40)], ("75.00%", "of all accesses")),
+        (BRANCH_MISSES, 5, [], None),
+        (BRANCH_MISSES, 5, [count(BRANCHES, 0)], None),
+        (BRANCH_MISSES, 5, [count(BRANCHES, None)], None),
+        (CYCLES, 6_000_000_000, [clock(2)], ("3.000", "GHz")),
+        (CYCLES, 6_000_000_000, [], None),
+        (FAULTS, 999, [clock(2)], ("499.500", "/sec")),
+        (FAULTS, 2000, [clock(2)], ("1.000", "K/sec")),
+        (FAULTS, 1_999_998, [clock(2)], ("999.999", "K/sec")),
+        (FAULTS, 5_000_000, [clock(2)], ("2.500", "M/sec")),
+        (FAULTS, 7_000_000_000, [clock(2)], ("3.500", "G/sec")),
+        (FAULTS, 999, [], None),
+        (FAULTS, 999, [clock(0)], None),
+        (FAULTS, None, [clock(2)], None),
+    ],
+)
+def test_a_count_is_set_in_proportion(kind, value, others, shown):
+    """To the event above it, or to the time on the CPU; to nothing where that is missing or 0."""
+    one = count(kind, value)
+    found = metric(one, [one, *others], elapsed_s=4.0)
+    assert (found and (found[0].strip(), found[1])) == shown
+
+
+def test_a_clock_is_set_in_proportion_to_the_time_elapsed():
+    """The number of CPUs that were busy."""
+    assert metric(clock(6), [], elapsed_s=4.0) == ("   1.500", "CPUs utilized")
+    assert metric(clock(6), [], elapsed_s=0.0) is None
+
+
+def test_proportions_are_those_of_one_cpu_and_cgroup():
+    """A count is not compared with another CPU's."""
+    cycles = [count(CYCLES, 10, cpu=0), count(CYCLES, 100, cpu=1)]
+    instructions = [count(INSTRUCTIONS, 50, cpu=cpu) for cpu in (0, 1)]
+    shown = [metric(one, cycles + instructions, 1.0) for one in instructions]
+    assert shown == [("   5.00", "insn per cycle"), ("   0.50", "insn per cycle")]
+    groups = [count(CYCLES, 10, cgroup="a"), count(INSTRUCTIONS, 50, cgroup="b")]
+    assert metric(groups[1], groups, 1.0) is None
+
+
+def printed(report, result):
+    """What a report prints of a result."""
+    with contextlib.redirect_stderr(io.StringIO()) as shown:
+        report(Output(None)).result(result)
+    return shown.getvalue()
+
+
+def test_a_count_that_shared_its_counter_says_so():
+    """In the table and in the columns: the share of the time, in per cent."""
+    half = Count("cycles", CYCLES, value=1234567, enabled_ns=4000, running_ns=1000)
+    never = Count("cycles", CYCLES, state=NOT_COUNTED, reason="never", enabled_ns=4000)
+    table = printed(lambda output: Table(output, "'x'"), Result([half, never], 1.0))
+    assert "1,234,567" in table
+    assert "(25.00% of the time)" in table
+    assert " cycles: never\n" in table
+    rows = printed(lambda output: Separated(output, ";", repeated=False, cgroups=False), Result([half, never], 1.0))
+    assert rows.splitlines() == ["1234567;;cycles;1000;25.00;;", "<not counted>;;cycles;0;0.00;;"]
+
+
+def test_a_value_has_digits_behind_the_point_if_its_scale_has():
+    """As perf's: energy in Joules has two, bytes that are counted in blocks of 64 have none."""
+    counts = [count((9, 1), 3.14159, scale=2.3e-10, unit="Joules"), count((9, 2), 6400.0, scale=64.0, unit="B")]
+    rows = printed(lambda output: Separated(output, ",", repeated=False, cgroups=False), Result(counts, 1.0))
+    assert rows.splitlines() == ["3.14,Joules,event,1000000000,100.00,,", "6400,B,event,1000000000,100.00,,"]
+
+
+def test_the_mean_of_runs():
+    """Of counts and of seconds; a count that was in no run has the state of the last."""
+    runs = [
+        Result([count(FAULTS, value), count(CYCLES, None, state="x")], elapsed, 0.1 * elapsed, elapsed)
+        for value, elapsed in ((2, 1), (4, 3))
+    ]
+    whole = mean(runs)
+    assert (whole.runs, whole.elapsed_s, whole.system_s) == (2, 2, 2)
+    assert whole.user_s == pytest.approx(0.2)
+    assert whole.elapsed_spread == pytest.approx(50)
+    assert whole.counts[0].value == 3
+    assert whole.counts[0].spread == pytest.approx(100 / 3)
+    assert (whole.counts[1].value, whole.counts[1].state) == (None, "x")
+    assert mean(runs[:1]) is runs[0]
+
+
+def test_the_spread_is_the_standard_error_of_the_mean():
+    """In per cent of the mean; nothing where the mean is 0."""
+    assert standard_error([1, 2, 3]) == pytest.approx(100 / 3**0.5 / 2)
+    assert standard_error([0, 0]) == 0
