@@ -18,7 +18,7 @@ except ModuleNotFoundError as _error:
         "Build it in place with `pip install -e .`, or run Python from another directory",
     ) from None
 
-from . import bindings, counters, ioctls, records, ring
+from . import bindings, ioctls
 from .bindings import (
     perf_branch_entry,
     perf_event_attr,
@@ -35,6 +35,7 @@ TYPE_CHECKING = False  # typing itself costs more than the rest of this import
 if TYPE_CHECKING:
     from cffi import FFI
 
+    from . import counters, records, ring
     from . import events as events
     from . import targets as targets
 
@@ -93,8 +94,8 @@ def get_ffibuilder() -> FFI:
 if not TYPE_CHECKING:  # a type checker would take any name for one of the package
 
     def __getattr__(name):
-        """Import a module that not everybody needs by its first use; ``events`` costs more than all the rest."""
-        if name not in ("events", "targets"):
+        """Import a module by its first use: hardly a program needs all, and ``events`` costs more than the others."""
+        if name not in ("counters", "events", "records", "ring", "targets"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 

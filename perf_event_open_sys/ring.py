@@ -14,7 +14,6 @@ from __future__ import annotations
 import builtins
 import os
 from errno import EBADMSG, ENOBUFS
-from operator import index
 
 from . import errors
 from ._mappings import find, groups, own
@@ -94,7 +93,7 @@ def map(fd: int, data_pages: int, *, overwrite: bool = False) -> perf_event_mmap
         OSError: ``EPERM`` where ``kernel.perf_event_mlock_kb`` is used up, ``EINVAL`` for an inherited per-task event,
             ``ENOTTY`` where *fd* is no event, …
     """
-    data_pages = index(data_pages)  # an int of NumPy would wrap when it is multiplied
+    data_pages = range(data_pages).stop  # an int of Python's: one of NumPy's would wrap when it is multiplied
     if data_pages < 0 or data_pages & (data_pages - 1):
         raise ValueError(f"data_pages is {data_pages}, and must be a power of two or 0")
     return _map(_PAGE, fd, data_pages, writable=not overwrite)
@@ -252,7 +251,7 @@ def map_aux(fd: int, page: perf_event_mmap_page_p, aux_pages: int) -> uint8_t_p:
         ValueError: *aux_pages* is no power of two, or *page* is gone.
         OSError: ``EINVAL``, ``EOPNOTSUPP`` where the PMU has no AUX area.
     """
-    aux_pages = index(aux_pages)
+    aux_pages = range(aux_pages).stop
     if aux_pages <= 0 or aux_pages & (aux_pages - 1):
         raise ValueError(f"aux_pages is {aux_pages}, and must be a power of two")
     owner, data_size = _ring(page, writable=True)
