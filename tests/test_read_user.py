@@ -56,6 +56,27 @@ def test_the_arithmetic_is_the_man_pages(read):
     assert (out.value, out.time_enabled, out.time_running) == expected(read)
 
 
+@pytest.mark.parametrize("shift", [0, 1, 31, 32, 33, 63, 64, 65, 94, 95, 96, 97, 255])
+def test_the_cycle_clock_has_96_bits(shift):
+    """Whatever the shift: cycles of 64 bits by a mult of 32."""
+    fields = {"cycles": U64, "time_mult": 2**32 - 1, "time_shift": shift, "cap_user_time": 1, "index": 1}
+    out = ffi.new("struct perf_counts *")
+    lib.counters_compute_user(ffi.new("struct perf_user_read *", fields), out)
+    assert out.time_enabled == (U64 * (2**32 - 1) >> shift) & U64
+
+
+@pytest.mark.parametrize(
+    ("width", "value"), [(0, 7), (1, 6), (63, 7 - 2**62), (64, 7 - 2**63), (65, 7), (2**16 - 1, 7)]
+)
+def test_a_width_that_no_counter_has_leaves_the_offset(width, value):
+    """1 to 64 bits are a counter's, the topmost its sign; with any other width there is nothing to add."""
+    pmc = 1 << (min(max(width, 1), 64) - 1)
+    read = ffi.new("struct perf_user_read *", {"index": 1, "pmc_width": width, "pmc": pmc, "offset": 7})
+    out = ffi.new("struct perf_counts *")
+    lib.counters_compute_user(read, out)
+    assert out.value == value & U64
+
+
 def test_a_counter_of_48_bits_is_sign_extended():
     """A pmc that counts up to its overflow reads as the negative number it stands for."""
     read = ffi.new("struct perf_user_read *", {"index": 1, "pmc_width": 48, "pmc": 2**48 - 5, "offset": 100})
