@@ -198,6 +198,19 @@ INLINE void next_pair(const char **at, uint32_t *first, uint32_t *second)
     *at += 2 * sizeof *first;
 }
 
+/* Read ID, STREAM_ID and CPU, which stand together in samples and in trailers. */
+INLINE void next_identity(const char **at, uint64_t type, struct perf_sample *out)
+{
+    uint32_t reserved;
+
+    if (type & PERF_SAMPLE_ID)
+        out->id = next_word(at);
+    if (type & PERF_SAMPLE_STREAM_ID)
+        out->stream_id = next_word(at);
+    if (type & PERF_SAMPLE_CPU)
+        next_pair(at, &out->cpu, &reserved);
+}
+
 /* Decode buffer[begin .. end) in the order of the kernel's perf_output_sample. Returns 0 if that does not use the record
  * up exactly. `hw_idx` is 0 where the record lacks that word although branch_sample_type asks for it. */
 INLINE int take_sample(const char *buffer, size_t begin, size_t end, const struct layout *layout, int hw_idx,
@@ -206,7 +219,6 @@ INLINE int take_sample(const char *buffer, size_t begin, size_t end, const struc
     const uint64_t type = layout->sample_type;
     const char *at = buffer + begin;
     size_t next = begin + layout->fixed;
-    uint32_t reserved;
 
     if (end - begin < layout->fixed)
         return 0;
@@ -220,12 +232,7 @@ INLINE int take_sample(const char *buffer, size_t begin, size_t end, const struc
         out->time = next_word(&at);
     if (type & PERF_SAMPLE_ADDR)
         out->addr = next_word(&at);
-    if (type & PERF_SAMPLE_ID)
-        out->id = next_word(&at);
-    if (type & PERF_SAMPLE_STREAM_ID)
-        out->stream_id = next_word(&at);
-    if (type & PERF_SAMPLE_CPU)
-        next_pair(&at, &out->cpu, &reserved);
+    next_identity(&at, type, out);
     if (type & PERF_SAMPLE_PERIOD)
         out->period = next_word(&at);
     /* Passing &c to a function forces it to memory: cursors that live no longer than one field leave `next` and `end`,
@@ -306,7 +313,6 @@ static inline int parse_trailer(const char *buffer, size_t offset, const struct 
 {
     const size_t body = record_body_size(header->type), size = 8 * count_words(type, TRAILER);
     const char *at = buffer + offset + header->size - size;
-    uint32_t reserved;
 
     if (header->size < (body ? body : sizeof *header) + size)
         return fail(EBADMSG);
@@ -314,12 +320,7 @@ static inline int parse_trailer(const char *buffer, size_t offset, const struct 
         next_pair(&at, &out->pid, &out->tid);
     if (type & PERF_SAMPLE_TIME)
         out->time = next_word(&at);
-    if (type & PERF_SAMPLE_ID)
-        out->id = next_word(&at);
-    if (type & PERF_SAMPLE_STREAM_ID)
-        out->stream_id = next_word(&at);
-    if (type & PERF_SAMPLE_CPU)
-        next_pair(&at, &out->cpu, &reserved);
+    next_identity(&at, type, out);
     if (type & PERF_SAMPLE_IDENTIFIER)
         out->id = next_word(&at);
     return 0;
