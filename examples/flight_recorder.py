@@ -9,17 +9,16 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
 
 from perf_event_open_sys import bindings as b
-from perf_event_open_sys import events, ioctls, perf_event_open, records, ring
+from perf_event_open_sys import events, ioctls, perf_event_open, records, ring, targets
 
 TICK = 0.01  # seconds
 SAMPLE_TYPE = b.PERF_SAMPLE_TIME | b.PERF_SAMPLE_CPU | b.PERF_SAMPLE_RAW
 attr = events.attr("sched:sched_switch", sample_period=1, sample_type=SAMPLE_TYPE, write_backward=1)
 switch = events.tracepoint_format("sched", "sched_switch")
 rings = {}
-for cpu in events.parse_cpu_list(Path("/sys/devices/system/cpu/online").read_text()):
+for cpu in targets.online_cpus():
     fd = perf_event_open(attr, -1, cpu)
     rings[fd] = ring.map(fd, 16, overwrite=True)
 buffer = memoryview(bytearray(sum(page.data_size for page in rings.values())))

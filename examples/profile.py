@@ -12,7 +12,6 @@ import functools
 import os
 import re
 import select
-import subprocess
 import time
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from elftools.elf.elffile import ELFFile
 from flamegraph import flame_graph
 
 from perf_event_open_sys import bindings as b
-from perf_event_open_sys import events, ioctls, perf_event_open, records, ring
+from perf_event_open_sys import events, ioctls, perf_event_open, records, ring, targets
 
 SAMPLE_TYPE = b.PERF_SAMPLE_IP | b.PERF_SAMPLE_TID | b.PERF_SAMPLE_TIME | b.PERF_SAMPLE_CALLCHAIN
 SIDE_BAND = {"inherit": 1, "mmap": 1, "mmap2": 1, "comm": 1, "comm_exec": 1, "task": 1, "sample_id_all": 1}
@@ -35,10 +34,10 @@ def threads_of(pid):
     executable = r"^(\w+)-(\w+) ..x. (\w+) \S+ \S+ *(.*)"
     for start, end, offset, path in re.findall(executable, Path(f"/proc/{pid}/maps").read_text(), re.M):
         maps[pid].append((int(start, 16), int(end, 16), int(offset, 16), path))
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        comms[int(task.name)] = (task / "comm").read_text().strip()
-        yield int(task.name)
-        for child in (task / "children").read_text().split():
+    for tid in targets.threads(pid):
+        comms[tid] = Path(f"/proc/{tid}/comm").read_text().strip()
+        yield tid
+        for child in Path(f"/proc/{pid}/task/{tid}/children").read_text().split():
             yield from threads_of(int(child))
 
 
@@ -80,11 +79,11 @@ parser.add_argument("-F", "--frequency", type=int, default=99, help="samples per
 parser.add_argument("-d", "--duration", type=float, default=float("inf"), help="seconds")
 parser.add_argument("command", nargs="*")
 args = parser.parse_args()
-if args.command:  # a shell holds it until the events are open
-    held, go = os.pipe()
-    shell = subprocess.Popen(["sh", "-c", f'read _ <&{held} && exec "$@"', "sh", *args.command], pass_fds=[held])
-tids = [shell.pid] if args.command else list(threads_of(args.pid or parser.error("give -p PID or -- COMMAND")))
-on_exec = {"disabled": bool(args.command), "enable_on_exec": bool(args.command)}
+if not args.pid and not args.command:
+    parser.error("give -p PID or -- COMMAND")
+command = targets.Command(args.command) if args.command else None
+tids = [command.pid] if command else list(threads_of(args.pid))
+on_exec = {"disabled": bool(command), "enable_on_exec": bool(command)}
 for event in ("cycles", "cpu-clock", "cycles:u", "cpu-clock:u"):  # without a PMU; where the kernel is not to be seen
     attr = events.attr(event, sample_freq=args.frequency, sample_type=SAMPLE_TYPE, **SIDE_BAND, **on_exec)
     with contextlib.suppress(OSError):
@@ -92,7 +91,7 @@ for event in ("cycles", "cpu-clock", "cycles:u", "cpu-clock:u"):  # without a PM
         break
 
 pages, poll, alive, data = [], select.poll(), set(), bytearray()
-for cpu in events.parse_cpu_list(Path("/sys/devices/system/cpu/online").read_text()):
+for cpu in targets.online_cpus():
     output = None  # an inherited event may have a ring only if it is on one CPU: the events of a CPU share one
     for tid in tids:
         with contextlib.suppress(ProcessLookupError):  # the thread has ended meanwhile
@@ -102,8 +101,8 @@ for cpu in events.parse_cpu_list(Path("/sys/devices/system/cpu/online").read_tex
                 pages.append(ring.map(output := fd, 64))
             else:
                 ioctls.set_output(fd, output)
-if args.command:
-    os.write(go, b"\n")
+if command:
+    command.start()
 buffer, end = bytearray(sum(page.data_size for page in pages)), time.monotonic() + args.duration
 with contextlib.suppress(KeyboardInterrupt):
     while alive and time.monotonic() < end:

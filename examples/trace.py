@@ -8,10 +8,9 @@ import contextlib
 import select
 import sys
 import time
-from pathlib import Path
 
 from perf_event_open_sys import bindings as b
-from perf_event_open_sys import events, ioctls, perf_event_open, records, ring
+from perf_event_open_sys import events, ioctls, perf_event_open, records, ring, targets
 
 SAMPLE_TYPE = b.PERF_SAMPLE_ID | b.PERF_SAMPLE_TID | b.PERF_SAMPLE_TIME | b.PERF_SAMPLE_CPU | b.PERF_SAMPLE_RAW
 
@@ -32,7 +31,7 @@ for event in args.event:
     name, _, condition = event.partition(" if ")
     attr = events.attr(name, sample_period=1, sample_type=SAMPLE_TYPE, sample_id_all=1)
     form = events.tracepoint_format(*name.split(":"))
-    for cpu in events.parse_cpu_list(Path("/sys/devices/system/cpu/online").read_text()):
+    for cpu in targets.online_cpus():
         fd = perf_event_open(attr, -1, cpu)
         try:
             if condition:
