@@ -8,6 +8,7 @@ from setuptools.command.build_py import build_py
 
 LIMITED_API = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
+# What the C files share among themselves: it defines static functions, and is not for other extensions.
 PRIVATE_HEADERS = {Path("cdefs", name) for name in ("internal.h", "decode.h", "match.h")}
 
 
@@ -17,9 +18,7 @@ class BuildWithHeaders(build_py):
     def run(self) -> None:
         super().run()
         if not self.editable_mode:
-            for header in set(Path("cdefs").glob("**/*.h")) - {
-                Path("cdefs", name) for name in ("internal.h", "decode.h", "match.h")
-            }:
+            for header in set(Path("cdefs").glob("**/*.h")) - PRIVATE_HEADERS:
                 target = Path(self.build_lib, "perf_event_open_sys", "include", header.relative_to("cdefs"))
                 self.mkpath(str(target.parent))
                 self.copy_file(str(header), str(target))

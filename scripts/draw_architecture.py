@@ -260,8 +260,8 @@ def draw(root: Path) -> str:
     made = boxes(files, sorted(path.name for path in root.glob("cdefs/*.c")), edges)
     paths, height = place(rows(edges), edges, made)
     out = [
+        f"<!-- drawn by scripts/draw_architecture.py from the imports of {PACKAGE}/: do not edit -->",
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="monospace" font-size="12">',
-        f"<!-- Drawn by scripts/draw_architecture.py from the imports of {PACKAGE}/. -->",
         f"<title>The layers of {PACKAGE}: an arrow leads from a file to one that it imports</title>",
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
     ]

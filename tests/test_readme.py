@@ -77,10 +77,3 @@ def test_main_command_counts():
     result = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, cwd="/")
     assert result.returncode == 0, result.stderr
     assert re.search(r"[1-9]\d*\s+page-faults", result.stderr)
-
-
-def test_links_lead_somewhere():
-    """Every relative link names a file that is there."""
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README.read_text()) if "://" not in link]
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
