@@ -1,6 +1,7 @@
 """Every public function refuses what is no pointer of the type it takes, before C sees it."""
 
 import inspect
+from typing import Any
 
 import pytest
 from support.encode import record, u64
@@ -55,7 +56,7 @@ GOOD = {
     "aux_pages": 1,
     "fields": ["ip"],
 }
-POINTERS = {
+POINTERS: dict[object, Any] = {
     "attr": "struct perf_event_attr *",
     "page": "struct perf_event_mmap_page *",
     "counts": "struct perf_counts *",
@@ -109,10 +110,11 @@ def refused():
     """Return each pointer parameter with each value that it refuses; NULL of the right type is one of them."""
     found = []
     for case in cases():
-        function, parameter = case.values
-        bad = dict(BAD)
-        if not POINTERS[parameter].endswith("[]"):
-            bad["NULL of its type"] = ffi.cast(POINTERS[parameter], 0)
+        values: Any = case.values
+        function, parameter = values
+        bad, ctype = dict(BAD), POINTERS[parameter]
+        if not ctype.endswith("[]"):
+            bad["NULL of its type"] = ffi.cast(ctype, 0)
         for name, value in bad.items():
             if not is_good(function, parameter, value):
                 found.append(pytest.param(function, parameter, value, id=f"{case.id}-{name}"))
