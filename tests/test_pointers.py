@@ -56,7 +56,7 @@ GOOD = {
     "aux_pages": 1,
     "fields": ["ip"],
 }
-POINTERS: dict[object, Any] = {
+POINTERS: dict[Any, Any] = {
     "attr": "struct perf_event_attr *",
     "page": "struct perf_event_mmap_page *",
     "counts": "struct perf_counts *",
@@ -67,7 +67,7 @@ POINTERS: dict[object, Any] = {
     "out": "struct perf_counts[]",
 }
 # Parameters of these names that take something else besides.
-ALSO = {
+ALSO: dict[tuple[str, str], list[object]] = {
     ("read_user", "out"): [None],
     ("sample_id", "attr"): [{}],
     ("parse_into", "attr"): [{}],
@@ -110,8 +110,7 @@ def refused():
     """Return each pointer parameter with each value that it refuses; NULL of the right type is one of them."""
     found = []
     for case in cases():
-        values: Any = case.values
-        function, parameter = values
+        function, parameter = case.values
         bad, ctype = dict(BAD), POINTERS[parameter]
         if not ctype.endswith("[]"):
             bad["NULL of its type"] = ffi.cast(ctype, 0)
