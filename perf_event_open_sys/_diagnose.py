@@ -43,7 +43,7 @@ _HINTS = {
     ("PERF_EVENT_IOC_SET_OUTPUT", EINVAL): "both events must be on the same CPU, or both on none and of the same task; "
     "have the same clock and write_backward; and the event must have no ring of its own",
     ("PERF_EVENT_IOC_SET_FILTER", EINVAL): "the filter does not parse, or this event takes none: "
-    "tracepoints take one on their fields, some PMUs one on addresses",
+    "tracepoints take one on their fields (events.explain_filter says what is wrong), some PMUs one on addresses",
     ("PERF_EVENT_IOC_SET_FILTER", EEXIST): "the event has a filter, and it can be set only once",
     ("PERF_EVENT_IOC_SET_BPF", EINVAL): "the type of the program does not fit the event, or the event takes no program",
     ("PERF_EVENT_IOC_SET_BPF", EEXIST): "the event has a program already",
