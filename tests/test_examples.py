@@ -41,17 +41,28 @@ def requirements(name, request):
         pytest.skip("needs this machine's number of bpf(2)")
 
 
+def command_of(name, *arguments):
+    """Return the command that runs an example."""
+    return [sys.executable, str(EXAMPLES / f"{name}.py"), *map(str, arguments)]
+
+
+def matched(pattern, text):
+    """Return the match of all of *text*, of which there must be one."""
+    found = re.fullmatch(pattern, text)
+    assert found, text
+    return found
+
+
 def run(name, *arguments, cwd, **options):
     """Run an example to its end."""
-    command = [sys.executable, EXAMPLES / f"{name}.py", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, **options)
+    return subprocess.run(command_of(name, *arguments), capture_output=True, text=True, cwd=cwd, **options)
 
 
 @contextlib.contextmanager
 def started(name, *arguments, cwd):
     """Start an example; at the end, interrupt it as from the keyboard: it ends well."""
-    command = [sys.executable, EXAMPLES / f"{name}.py", *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd) as process:
+    command, pipe = command_of(name, *arguments), subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=cwd) as process:
         try:
             yield process
             process.send_signal(signal.SIGINT)
@@ -113,8 +124,7 @@ def test_profile_finds_the_functions_of_a_command_and_of_its_child(workload, tmp
     assert (done.returncode, done.stderr) == (0, "")
     began, ended = done.stdout.splitlines()
     Path(f"/tmp/perf-{began.split()[1]}.map").unlink()
-    found = re.fullmatch(r"(\d+) samples of [\w:-]+, 0 records lost: profile.folded, profile.svg", ended)
-    assert found, ended
+    found = matched(r"(\d+) samples of [\w:-]+, 0 records lost: profile.folded, profile.svg", ended)
     stacks, titles = profiled(tmp_path)
     assert sum(stacks.values()) == int(found[1])
     for chain in (
@@ -177,7 +187,7 @@ def test_flame_graph_is_as_wide_as_the_samples(tmp_path):
     frames = {}
     for group in ElementTree.fromstring(done.stdout).iter(f"{svg}g"):
         rect = group.find(f"{svg}rect")
-        place = tuple(float(rect.get(key)) for key in ("x", "y", "width"))
+        place = tuple(float(rect.attrib[key]) for key in ("x", "y", "width"))
         frames[group.find(f"{svg}title").text] = place
     assert frames == {
         "all: 8 samples, 100.00%": (0, 51, 1200),
@@ -236,10 +246,9 @@ def test_trace_explains_a_refused_filter(tracefs, tmp_path):  # noqa: ARG001 - s
 def snapshot(process):
     """Read a snapshot that the flight recorder prints: its first line, and [(seconds, tasks)]."""
     first = process.stdout.readline()
-    count = int(re.fullmatch(r"(SIGUSR1|\d+\.\d+ ms late): the last (\d+) context switches\n", first)[2])
+    count = int(matched(r"(SIGUSR1|\d+\.\d+ ms late): the last (\d+) context switches\n", first)[2])
     lines = [process.stdout.readline() for _ in range(count)]
-    found = [re.fullmatch(r"  (\d+\.\d+) \[\d+\] (.*/\d+ -> .*/\d+)\n", line) for line in lines]
-    assert all(found), lines
+    found = [matched(r"  (\d+\.\d+) \[\d+\] (.*/\d+ -> .*/\d+)\n", line) for line in lines]
     return first, [(float(one[1]), one[2]) for one in found]
 
 
