@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import NoReturn, TypeAlias
 
-    StrOrBytesPath: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+    _StrOrBytesPath: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 else:
     import _signal as signal  # the functions of signal without its enums, whose import takes milliseconds
 
@@ -81,10 +81,10 @@ class Command:
 
     def __init__(
         self,
-        argv: Sequence[StrOrBytesPath],
+        argv: Sequence[_StrOrBytesPath],
         *,
         env: Mapping[str, str] | Mapping[bytes, bytes] | None = None,
-        cwd: StrOrBytesPath | None = None,
+        cwd: _StrOrBytesPath | None = None,
     ) -> None:
         self.pid = -1
         self.rusage: resource.struct_rusage | None = None  # what it used, once it was waited for
@@ -257,14 +257,14 @@ def _close_uninherited(kept: set[int]) -> None:
             pass
 
 
-def _string(text: StrOrBytesPath) -> bytes:
+def _string(text: _StrOrBytesPath) -> bytes:
     encoded = os.fsencode(text)
     if b"\0" in encoded:
         raise ValueError(f"embedded null byte in {text!r}")
     return encoded
 
 
-def _strings(argv: Sequence[StrOrBytesPath]) -> list[bytes]:
+def _strings(argv: Sequence[_StrOrBytesPath]) -> list[bytes]:
     if isinstance(argv, (str, bytes, os.PathLike)):
         raise TypeError(f"argv is a list of strings, the program first, and not {type(argv).__name__}")
     encoded = [_string(text) for text in argv]

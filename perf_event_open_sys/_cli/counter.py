@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    Target = tuple[int, int, int]  # pid, cpu and flags of perf_event_open
-    Reading = tuple[int, int, int]  # value, time_enabled and time_running
+    _Target = tuple[int, int, int]  # pid, cpu and flags of perf_event_open
+    _Reading = tuple[int, int, int]  # value, time_enabled and time_running
 
 READ_FORMAT = lib.PERF_FORMAT_TOTAL_TIME_ENABLED | lib.PERF_FORMAT_TOTAL_TIME_RUNNING
 # What the attrs of all counters have in common: they count, and take no samples.
@@ -54,10 +54,10 @@ class Counter:
         self.reason = ""
         self.refusal: OSError | None = None
         self.fds: list[int] = []  # one for each target, -1 where the event is not open
-        self.targets: list[Target] = []
-        self.seen: list[Reading] = []  # what the last read gave: the sum, or one for each CPU
+        self.targets: list[_Target] = []
+        self.seen: list[_Reading] = []  # what the last read gave: the sum, or one for each CPU
 
-    def open(self, targets: list[Target], leader: Counter | None = None) -> None:
+    def open(self, targets: list[_Target], leader: Counter | None = None) -> None:
         """Open the event on each target, in the group of *leader*."""
         self.reason, self.refusal, self.targets, self.seen = "", None, targets, []
         for index, (pid, cpu, flags) in enumerate(targets):
@@ -131,7 +131,7 @@ class Counter:
             if not self.fds or self.fds[index] >= 0:
                 yield cpu
 
-    def _count(self, now: Reading, before: Reading, cpu: int | None) -> Count:
+    def _count(self, now: _Reading, before: _Reading, cpu: int | None) -> Count:
         value, enabled, running = (after - earlier for after, earlier in zip(now, before, strict=True))
         if not running:
             reason = "enabled, but never on its PMU" if enabled else "what it counts did not run"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import SimpleNamespace
 
     from .as_json import Json
-    from .counter import Event, Target
+    from .counter import Event, _Target
     from .separated import Separated
     from .table import Table
 else:
@@ -221,7 +221,7 @@ class Stat:
             member.event.attr.disabled, member.event.attr.enable_on_exec = 1, int(self.on_exec)
             member.open(self._targets(member, command))
 
-    def _targets(self, counter: Counter, command: Command | None) -> list[Target]:
+    def _targets(self, counter: Counter, command: Command | None) -> list[_Target]:
         """Return what an event is opened on: pid, cpu and flags, each time."""
         options = self.options
         if self.of_command and command:
