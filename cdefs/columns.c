@@ -2,8 +2,8 @@
 
 enum { BLOCK = 128, ABSENT = -1 };
 
-/* The fields of a sample before READ, in their order, and where struct perf_sample has them. Of a pair of 32-bit values
- * the second follows the first in the record. */
+/* The fields that a sample has before READ, in their order in the record, each 8 bytes long. `first` is the offset of
+ * the field in struct perf_sample. TID consists of two 32-bit values: `second` is the offset of the second of them. */
 static const struct {
     uint64_t bit;
     uint32_t first, second;
@@ -21,7 +21,8 @@ static const struct {
 #undef FIELD
 };
 
-/* The byte offset in a record of what a column asks for, ABSENT where this sample_type has no such field. */
+/* The byte offset, from the start of a record, of the field that a column asks for; ABSENT if samples of this
+ * sample_type do not have it. */
 static int place_of(uint64_t sample_type, const struct records_column *column)
 {
     int at = sizeof(struct perf_event_header), place = ABSENT;
@@ -44,8 +45,10 @@ static int place_of(uint64_t sample_type, const struct records_column *column)
     return place;
 }
 
-/* True if all that is asked for comes before READ, and the length of a record follows from at most one count: then no
- * row need be made. A field that the struct has and these samples have not is 0, unless it comes after READ. */
+/* True if the columns can be copied straight from the records, without decoding each sample into a struct perf_sample:
+ * the samples have only the fields before READ and perhaps a callchain, so that their length is easily checked; and
+ * every column is a field of struct perf_sample up to `misc`, other than `offset`. Of these, the ones that such samples
+ * lack (`weight`, for example) are 0. */
 static int is_simple(const struct layout *layout, const struct records_column *columns, size_t n)
 {
     if (layout->sample_type & ~(uint64_t)(BEFORE_READ | PERF_SAMPLE_CALLCHAIN))
@@ -57,7 +60,7 @@ static int is_simple(const struct layout *layout, const struct records_column *c
     return 1;
 }
 
-/* True if the record is as long as its layout and its callchain say. */
+/* True if the record is exactly as long as its fields before READ and the count of its callchain say. */
 INLINE int is_whole(const char *record, size_t size, const struct layout *layout)
 {
     const size_t fixed = sizeof(struct perf_event_header) + layout->fixed;
@@ -68,7 +71,8 @@ INLINE int is_whole(const char *record, size_t size, const struct layout *layout
     return size >= fixed + sizeof(uint64_t) && next_word(&at) == (size - fixed) / sizeof(uint64_t) - 1;
 }
 
-/* Put the words, or half or quarter words, at `place` of `n` records into a column from `row` on. */
+/* Copy the value of 8, 4 or 2 bytes at byte `place` of each of `n` records into a column, from the column's index `row`
+ * on. */
 static void copy_column(const struct records_column *column, int place, const char *const *records, size_t row, size_t n)
 {
     char *out = (char *)column->out + row * column->size;
@@ -86,8 +90,9 @@ static void copy_column(const struct records_column *column, int place, const ch
             memcpy(out + 2 * i, records[i] + place, 2);
 }
 
-/* True if a whole block of samples, all of `size` bytes, begins at `at`: mostly there is nothing else. Their headers are
- * looked at as words, without the misc, and without waiting for one to know where the next is. */
+/* True if BLOCK samples of `size` bytes each, and no other records among them, begin at `at`, as is the case in most of
+ * a usual buffer. Each header is compared as one 64-bit word, with its misc masked out. As the sizes are known
+ * beforehand, the CPU need not load one header to find the next. */
 static int is_block(const char *at, size_t size)
 {
     const struct perf_event_header header = {PERF_RECORD_SAMPLE, 0, (uint16_t)size};
@@ -103,7 +108,8 @@ static int is_block(const char *at, size_t size)
     return differences == 0;
 }
 
-/* Without rows: find a block of samples, then copy each column of the block. */
+/* Fill the columns straight from the records (see is_simple): find up to BLOCK samples, copy each column of these, and
+ * so on. */
 static long copy_columns(const char *buffer, size_t size, const struct layout *layout,
                          const struct records_column *columns, size_t n_columns, size_t n, size_t *consumed,
                          size_t *done)
@@ -140,7 +146,8 @@ static long copy_columns(const char *buffer, size_t size, const struct layout *l
     return state < 0 ? -1 : (long)filled;
 }
 
-/* By a row that is made anew for each sample, and copied from. */
+/* Fill the columns by way of a row: decode each sample into one struct perf_sample, and copy the columns' fields from
+ * there. */
 static long spread_rows(const char *buffer, size_t size, struct current *current, const struct records_column *columns,
                         size_t n_columns, size_t n, size_t *consumed, size_t *done)
 {

@@ -26,8 +26,9 @@ size_t counters_size(uint64_t read_format, size_t nr)
     return (count + times_of(read_format) + nr * member_of(read_format)) * sizeof(uint64_t);
 }
 
-/* True if `words` words hold the times and `nr` members. Zeroes may follow them: after a group's leader was closed,
- * Linux 6.1 still returns as many bytes for a sibling as it did for the whole group. */
+/* True if the `words` words from `next` on are `times` times, `nr` members of `member` words, and nothing but zeroes
+ * after them. The zeroes occur: after a group's leader was closed, Linux 6.1 still returns as many bytes for a sibling
+ * as it did for the whole group. */
 static int is_group(const char *next, size_t words, size_t times, size_t member, uint64_t nr)
 {
     if (nr == 0 || words < times || nr > (words - times) / member)
@@ -98,8 +99,9 @@ static long read_groups(const int *fds, size_t nfds, uint64_t read_format, struc
     return (long)filled;
 }
 
-/* Every count is read into its own element first, and all are decoded in place afterwards: decoding each right after
- * its read(2) would wait for the bytes that the kernel has just stored. */
+/* Read events without PERF_FORMAT_GROUP. First the bytes of every event are read into its own element of `out`, then
+ * all elements are decoded in place: decoding each right after its read(2) would wait for the bytes that the kernel has
+ * just stored. */
 static long read_singles(const int *fds, size_t nfds, uint64_t read_format, struct perf_counts *out, size_t n,
                          size_t *done)
 {

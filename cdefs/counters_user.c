@@ -1,4 +1,5 @@
-/* The user-space read of a counter: the loop over the mapped page, the machine's instructions, the arithmetic. */
+/* Reading a counter from user space: each architecture's instructions, the arithmetic, the loop that reads the mapped
+ * control page. */
 #include "counters.h"
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -77,7 +78,8 @@ static uint64_t read_cycles(void)
 
 #endif
 
-/* Return cycles * mult >> shift, the product having 96 bits, as the kernel's mul_u64_u32_shr does. */
+/* Return cycles * mult >> shift as the kernel's mul_u64_u32_shr does: the product has 96 bits and is not truncated
+ * before the shift. */
 static uint64_t scale_cycles(uint64_t cycles, uint32_t mult, unsigned shift)
 {
     const uint64_t low = (cycles & 0xffffffffu) * mult, high = (cycles >> 32) * mult;
@@ -96,7 +98,8 @@ void counters_compute_user(const struct perf_user_read *in, struct perf_counts *
         const uint64_t bits = in->pmc & (sign | (sign - 1));
         value += (bits ^ sign) - sign;
     }
-    /* An event without a counter (index 0) whose two times are equal is disabled: its times do not advance. */
+    /* index is 0 while the event has no hardware counter. If its two times are equal then, it is disabled, and its
+     * times do not advance. */
     if (in->cap_user_time && (in->index || enabled != running)) {
         uint64_t cycles = in->cycles, delta;
         if (in->cap_user_time_short)
@@ -117,8 +120,8 @@ int counters_read_user(const struct perf_event_mmap_page *page, struct perf_coun
 
     if (!HAS_USER_READ)
         return 0;
-    /* The kernel writes the page on the CPU of the thread that the event counts (perf_event_update_userpage), and that is
-     * this thread: only the compiler could reorder these loads, so signal fences are enough. */
+    /* perf_event_update_userpage runs on the CPU of the thread that the event counts, which is the thread that reads
+     * here: only the compiler could reorder these loads, not another CPU, so that signal fences are enough. */
     do {
         lock = p->lock;
         __atomic_signal_fence(__ATOMIC_SEQ_CST);

@@ -1,10 +1,12 @@
-/* The decoder of one sample and of one trailer, inlined into the loops over many. Not installed, not read by cffi. */
+/* Decode one sample, or one sample_id_all trailer. Inlined into the loops over many records. Not installed, not read by
+ * cffi. */
 #pragma once
 #include "counters.h"
 #include "internal.h"
 #include "samples.h"
 
-/* What is left of a record. A read beyond its end sets `bad` and gives 0, so that bounds are checked in one place. */
+/* The part of a record that is still to be decoded: base[at .. end). A read beyond `end` sets `bad` and gives 0, so
+ * that a function may read several fields and leave it to its caller to check `bad` once. */
 struct cursor {
     const char *base;
     size_t at;
@@ -12,29 +14,32 @@ struct cursor {
     int bad;
 };
 
-/* The fields of an attr that tell how its samples are laid out. They are read once, so that an attr that somebody
- * changes during the decoding cannot make it read beyond what was checked. */
+/* The fields of an attr that tell how its samples are laid out. They are copied from the attr before decoding: if
+ * another thread changes the attr meanwhile, nothing is read beyond what was checked. */
 struct layout {
     uint64_t sample_type;
     uint64_t read_format;
     uint64_t branch_sample_type;
-    uint32_t user_regs, intr_regs; /* how many registers */
-    size_t fixed;                  /* the size of the fields before READ */
+    uint32_t user_regs, intr_regs; /* how many registers a sample has */
+    size_t fixed;                  /* the size in bytes of the fields before READ */
 };
 
+/* Groups of PERF_SAMPLE_ bits. BEFORE_ID, BEFORE_READ: the fields that precede ID, or READ, in a sample. AFTER_ID:
+ * those that follow ID in a sample_id_all trailer. TRAILER: all that a trailer can have. */
 #define BEFORE_ID (PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_ADDR)
 #define AFTER_ID (PERF_SAMPLE_STREAM_ID | PERF_SAMPLE_CPU)
 #define ANY_ID (PERF_SAMPLE_ID | PERF_SAMPLE_IDENTIFIER)
 #define BEFORE_READ (BEFORE_ID | AFTER_ID | ANY_ID | PERF_SAMPLE_PERIOD)
 #define TRAILER (PERF_SAMPLE_TID | PERF_SAMPLE_TIME | AFTER_ID | ANY_ID)
 
-/* How many of the fields `of` a sample_type has; each of these is one word. */
+/* How many of the PERF_SAMPLE_ bits `of` are set in a sample_type: that is how many 8-byte words their fields take. */
 INLINE size_t count_words(uint64_t sample_type, uint64_t of)
 {
     return (size_t)__builtin_popcountll(sample_type & of);
 }
 
-/* Volatile, so that the compiler cannot read it again later, when it may be another. */
+/* Load sample_type once. Without the volatile the compiler could load it again later, when another thread may have
+ * changed it. */
 INLINE uint64_t read_sample_type(const struct perf_event_attr *attr)
 {
     return *(const volatile uint64_t *)&attr->sample_type;
@@ -70,7 +75,8 @@ INLINE uint64_t take(struct cursor *c)
     return next_word(&at);
 }
 
-/* Pass over `count` elements; return where the first is. Offsets fit 32 bits: records_parse takes no larger buffer. */
+/* Pass over `count` elements of `element` bytes; return the byte offset of the first from the start of the buffer. It
+ * fits 32 bits: records_parse refuses buffers of more than 4 GiB. */
 INLINE uint32_t skip(struct cursor *c, uint64_t count, size_t element)
 {
     const size_t at = c->at;
@@ -110,7 +116,8 @@ static inline void take_raw(struct cursor *c, struct perf_sample *out)
     c->at += sizeof size;
     out->raw_count = size;
     out->raw_offset = skip(c, size, 1);
-    /* The kernel pads so that length and data fill whole words (perf_prepare_sample). */
+    /* The kernel pads the data so that the u32 length and the data together fill whole 8-byte words
+     * (perf_prepare_sample). */
     skip(c, (8 - (sizeof size + size) % 8) % 8, 1);
 }
 
@@ -153,7 +160,7 @@ static inline void take_stack(struct cursor *c, struct perf_sample *out)
     out->user_stack_count = (uint32_t)filled;
 }
 
-/* The fields from RAW on, which few events ask for. */
+/* Decode the fields from RAW on. Few events ask for any of them. */
 static inline void take_rest(struct cursor *c, const struct layout *layout, int hw_idx, struct perf_sample *out)
 {
     const uint64_t type = layout->sample_type;
@@ -211,8 +218,9 @@ INLINE void next_identity(const char **at, uint64_t type, struct perf_sample *ou
         next_pair(at, &out->cpu, &reserved);
 }
 
-/* Decode buffer[begin .. end) in the order of the kernel's perf_output_sample. Returns 0 if that does not use the record
- * up exactly. `hw_idx` is 0 where the record lacks that word although branch_sample_type asks for it. */
+/* Decode buffer[begin .. end), a sample without its header; the order of the fields is that of the kernel's
+ * perf_output_sample. Returns 1 if the last field ends exactly at `end`, else 0. `hw_idx` is 0 for a record that lacks
+ * the hw_idx word although branch_sample_type asks for it. */
 INLINE int take_sample(const char *buffer, size_t begin, size_t end, const struct layout *layout, int hw_idx,
                        struct perf_sample *out)
 {
@@ -235,8 +243,8 @@ INLINE int take_sample(const char *buffer, size_t begin, size_t end, const struc
     next_identity(&at, type, out);
     if (type & PERF_SAMPLE_PERIOD)
         out->period = next_word(&at);
-    /* Passing &c to a function forces it to memory: cursors that live no longer than one field leave `next` and `end`,
-     * which every sample needs, in registers. */
+    /* Passing &c to a function forces the cursor to memory. A new cursor for each field leaves `next` and `end`, which
+     * every sample needs, in registers. */
     if (type & PERF_SAMPLE_READ) {
         struct cursor c = {buffer, next, end, 0};
         take_read(&c, layout, out);
@@ -263,8 +271,8 @@ INLINE int take_sample(const char *buffer, size_t begin, size_t end, const struc
     return next == end;
 }
 
-/* Clear by the cache line: gcc makes of one memset of the whole struct a `rep stos`, which takes longer than all the
- * decoding. */
+/* Clear a row 64 bytes at a time. For one memset of the whole struct gcc emits `rep stos`, which takes longer than
+ * decoding the sample does. */
 INLINE void clear(struct perf_sample *out)
 {
     enum { LINE = 64, LINES = sizeof *out / LINE };
@@ -283,8 +291,9 @@ INLINE void begin_row(size_t offset, const struct perf_event_header *header, str
     out->misc = header->misc;
 }
 
-/* Where the CPU gave no branch stack at all, the kernel leaves hw_idx out, though branch_sample_type asks for it. Such a
- * record does not fit its layout: decode it again without hw_idx. */
+/* If the CPU gave no branch stack for a sample, the kernel leaves the hw_idx word out, though branch_sample_type asks
+ * for it. Such a sample does not fit its layout. This decodes such a sample again, without hw_idx; returns 1 if it fits
+ * then. */
 static inline int without_hw_idx(const char *buffer, size_t offset, const struct perf_event_header *header,
                           const struct layout *layout, struct perf_sample *out)
 {
@@ -296,7 +305,8 @@ static inline int without_hw_idx(const char *buffer, size_t offset, const struct
            out->branch_count == 0;
 }
 
-/* Decode the sample at `offset`; 0, or -1. */
+/* Decode the sample at `offset` into a row. Returns 0; or -1 with EBADMSG if its fields do not use the record up
+ * exactly. */
 INLINE int parse_sample(const char *buffer, size_t offset, const struct perf_event_header *header,
                         const struct layout *layout, struct perf_sample *out)
 {
@@ -307,7 +317,8 @@ INLINE int parse_sample(const char *buffer, size_t offset, const struct perf_eve
     return fail(EBADMSG);
 }
 
-/* Decode the trailer of the record at `offset` by its attr's sample_type; 0, or -1 where the record is too short. */
+/* Decode the sample_id_all trailer of the record at `offset`; `type` is the sample_type of its attr. Returns 0; or -1
+ * with EBADMSG if the record is too short for such a trailer. */
 static inline int parse_trailer(const char *buffer, size_t offset, const struct perf_event_header *header, uint64_t type,
                          struct perf_sample *out)
 {

@@ -9,8 +9,8 @@ int perf_event_open(struct perf_event_attr *attr, int pid, int cpu, int group_fd
     return (int)syscall(__NR_perf_event_open, attr, pid, cpu, group_fd, flags);
 }
 
-/* The kernel takes the argument as a long, so that SET_OUTPUT's -1 must arrive sign-extended; musl declares the
- * request as an int, into which codes with the top bit set go by a cast. */
+/* The kernel reads the argument as a long: SET_OUTPUT's -1 must arrive sign-extended. musl declares ioctl's request
+ * code as an int: a code whose top bit is set needs the cast. */
 static int request(int fd, unsigned long code, long argument)
 {
 #ifdef __GLIBC__

@@ -9,13 +9,13 @@ extern "C" {
 
 int perf_event_open(struct perf_event_attr *attr, int pid, int cpu, int group_fd, unsigned long flags);
 
-/* `flags` is 0 or PERF_IOC_FLAG_GROUP. */
+/* In the next three, `flags` is 0 for the event alone or PERF_IOC_FLAG_GROUP for its whole group. */
 int ioctl_enable(int fd, uint32_t flags);
 int ioctl_disable(int fd, uint32_t flags);
 int ioctl_reset(int fd, uint32_t flags);
 int ioctl_refresh(int fd, int count);
 int ioctl_period(int fd, uint64_t period);
-/* An `output_fd` of -1 detaches. */
+/* With an `output_fd` of -1 the records of `fd` go to no other event's ring any more. */
 int ioctl_set_output(int fd, int output_fd);
 int ioctl_set_filter(int fd, const char *filter);
 int ioctl_id(int fd, uint64_t *id);

@@ -1,29 +1,32 @@
-/* Which event a record is of, by the id in it: for the loops over many records. Not installed, not read by cffi. */
+/* Find the event that a record belongs to, by the id in the record. Used in the loops over many records. Not installed,
+ * not read by cffi. */
 #pragma once
 #include "decode.h"
 
-/* Byte offset of the id from the begin of a sample of this type, 0 if it has none. */
+/* Byte offset of the id from the start of a sample of this sample_type; 0 if such samples have no id. */
 static inline size_t id_in_sample(uint64_t type)
 {
     const size_t before = type & PERF_SAMPLE_IDENTIFIER ? 0 : count_words(type, BEFORE_ID);
     return type & ANY_ID ? sizeof(struct perf_event_header) + 8 * before : 0;
 }
 
-/* Byte offset of the id of a trailer, back from the record's end, 0 if it has none. */
+/* Byte offset of the id in a sample_id_all trailer of this sample_type, counted back from the record's end; 0 if such
+ * trailers have no id. */
 static inline size_t id_in_trailer(uint64_t type)
 {
     const size_t after = type & PERF_SAMPLE_IDENTIFIER ? 0 : count_words(type, AFTER_ID);
     return type & ANY_ID ? 8 * (after + 1) : 0;
 }
 
-/* True if records are matched by their id. A single entry with id 0 matches every record. */
+/* True if records are matched by their id. A single event that is given with id 0 matches every record. */
 static inline int by_id(const struct records_event *events, size_t n)
 {
     return n > 1 || events->id != 0;
 }
 
-/* Check that all events have their id at the same place, so that it can be read before the event is known. Returns that
- * place in `*at`, 0 where records are not matched by id. */
+/* Check that the records of all events have their id at the same place, so that it can be read before the event is
+ * known. `place` is id_in_sample or id_in_trailer. Returns 0, with the common place in `*at`, which is 0 if records are
+ * not matched by id; or -1 with EINVAL. */
 static inline int find_id(const struct records_event *events, size_t n, size_t (*place)(uint64_t), size_t *at)
 {
     if (n == 0)
@@ -57,7 +60,8 @@ static inline const struct perf_event_attr *find_attr(const struct records_event
     return NULL;
 }
 
-/* The event of the records that are being decoded. Most records are of the same event as the one before them. */
+/* The event of the sample that was decoded last. Most samples are of the same event as the one before them: its layout
+ * need not be found again. */
 struct current {
     const struct records_event *events;
     size_t n;
@@ -77,7 +81,8 @@ static inline int begin_events(struct current *c, const struct records_event *ev
     return 0;
 }
 
-/* Find the event of the sample at `record`: 0, or -1 with ENOENT, or EBADMSG where the sample is too short for an id. */
+/* Make the event of the sample at `record` the current one. Returns 0; or -1 with ENOENT if no event has the sample's
+ * id, EBADMSG if the sample is too short to have one. */
 static inline int select_event(struct current *c, const char *record, size_t size)
 {
     const struct perf_event_attr *attr;

@@ -1,5 +1,6 @@
-/* All headers of this folder that the target has: what the C source of an extension includes that is built on
- * get_ffibuilder(), since cffi repeats every struct and enum there. */
+/* All public headers, with the perf_regs header of the architecture that is compiled for. A cffi extension built on
+ * get_ffibuilder() includes this file in its C source: the code that cffi generates for it names every struct and enum
+ * declared here. */
 #pragma once
 #include "kernel/perf_event.h"
 #if defined(__x86_64__) || defined(__i386__)

@@ -57,7 +57,7 @@ int record_is_sound(const char *record, const struct perf_event_header *header)
     if (header->type == PERF_RECORD_TEXT_POKE) {
         struct perf_record_text_poke body;
         memcpy(&body, record, sizeof body);
-        /* `bytes` begins before the end of the struct, in its padding. */
+        /* The struct is padded to a multiple of 8 bytes, and `bytes` begins before the padding. */
         return (size_t)body.old_len + body.new_len <= header->size - offsetof(struct perf_record_text_poke, bytes);
     }
     if (header->type == PERF_RECORD_CALLCHAIN_DEFERRED) {

@@ -1,4 +1,5 @@
-/* Records: a struct for the body of each type, and the walk from one to the next. Nothing in the bytes is trusted. */
+/* Records: a struct for each type, and functions that go from one record to the next. Every size and count in the bytes
+ * is checked before it is used. */
 #pragma once
 #ifndef CFFI_CDEF
 #include <stddef.h>
@@ -8,7 +9,7 @@
 extern "C" {
 #endif
 
-/* The fixed part of each record; what the kernel appends (names, the sample_id_all trailer) follows it. */
+/* The structs describe the fixed part of a record; names and the sample_id_all trailer follow it. */
 struct perf_record_mmap {
     struct perf_event_header header;
     uint32_t pid, tid;
@@ -51,7 +52,7 @@ struct perf_record_read {
 struct perf_record_sample {
     struct perf_event_header header;
 };
-/* With PERF_RECORD_MISC_MMAP_BUILD_ID the build id, else the device and inode. */
+/* With PERF_RECORD_MISC_MMAP_BUILD_ID in header.misc, the union holds the build id, otherwise device and inode. */
 struct perf_record_mmap2 {
     struct perf_event_header header;
     uint32_t pid, tid;
@@ -130,18 +131,21 @@ struct perf_record_callchain_deferred {
     uint64_t ips[];
 };
 
-/* A record of a type that these headers do not know: a later kernel's, or from 64 on one of those that perf adds. */
+/* A record of a type that these headers do not know: it is a later kernel's, or, from type 64 on, one of those that the
+ * perf tool adds to its files. */
 struct perf_record_unknown {
     struct perf_event_header header;
     uint8_t data[];
 };
 
-/* The size of the record at `offset`, 0 at the buffer's end; -1 with EBADMSG where no record can be: it is cut off, its
- * size is none, or a count or a length inside goes beyond it. What is in a sample is checked by records_parse alone. */
+/* Return the size in bytes of the record at `offset`; 0 if `offset` is the buffer's end; or -1 with EBADMSG if no
+ * record can be there: its size is below that of its struct, no multiple of 8, or more than the buffer has left, or a
+ * count or a length in the record reaches beyond its end. The inside of a PERF_RECORD_SAMPLE is checked by
+ * records_parse only. */
 long records_next(const void *buffer, size_t size, size_t offset);
 
-/* Find the records from `*offset` on, at most `n`: their types and addresses. Returns how many, with `*offset` behind the
- * last; or -1 with EBADMSG where no record can be at `*offset`, as records_next. */
+/* Store types and addresses of the records from `*offset` on, at most `n`. Returns how many were found, with `*offset`
+ * set to the end of the last; or -1 with EBADMSG if no record can be at `*offset`, by the rules of records_next. */
 long records_walk(const void *buffer, size_t size, size_t *offset, uint32_t *types, uintptr_t *addresses, size_t n);
 
 #ifdef __cplusplus

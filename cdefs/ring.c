@@ -6,8 +6,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Bytes of a ring that wait to be read: `available` from position `start` on. Positions are 64-bit and only grow; a
- * position's place in `data` is `position & mask`. */
+/* Bytes of a ring that wait to be read: `available` from position `start` on. Positions are 64-bit and are not reduced
+ * modulo the ring's size; the byte at a position is data[position & mask]. */
 struct span {
     const char *data;
     uint64_t mask;
@@ -26,8 +26,8 @@ int ring_unmap(void *address, size_t size)
     return munmap(address, size);
 }
 
-/* On 32-bit machines a load of 64 bits may tear. That is harmless: difference() uses only the low half of a position
- * that the kernel writes, and that half is loaded whole. */
+/* On 32-bit machines a 64-bit load consists of two, and the kernel may write between them. That is harmless: of a
+ * position that the kernel writes, difference() uses only the low half, which is one load. */
 static uint64_t load_acquire(const uint64_t *position)
 {
 #if __SIZEOF_LONG__ == 8
@@ -49,8 +49,8 @@ static void store_release(uint64_t *position, uint64_t value)
 #endif
 }
 
-/* How far `position` is ahead of `from`. A 32-bit kernel counts positions in an unsigned long, which wraps: there only
- * the low 32 bits of the difference are right, and no ring is longer than they can say. */
+/* How many bytes `position` is ahead of `from`. A 32-bit kernel keeps positions in an unsigned long, which wraps: there
+ * only the low 32 bits of the difference are right. They suffice, since a ring there is shorter than 4 GiB. */
 static uint64_t difference(uint64_t position, uint64_t from)
 {
     return sizeof(long) < sizeof position ? (uint32_t)(position - from) : position - from;
@@ -58,7 +58,8 @@ static uint64_t difference(uint64_t position, uint64_t from)
 
 uint64_t ring_head(const struct perf_event_mmap_page *page)
 {
-    /* Pairs with the store-release of the head in perf_output_put_handle: no record is read before its head is. */
+    /* Pairs with the store of data_head in perf_output_put_handle: the bytes of a record are loaded only after a head
+     * that lies behind it. */
     const uint64_t head = load_acquire(&page->data_head), tail = ring_tail(page);
     return tail + difference(head, tail);
 }
@@ -70,7 +71,8 @@ uint64_t ring_tail(const struct perf_event_mmap_page *page)
 
 void ring_set_tail(struct perf_event_mmap_page *page, uint64_t tail)
 {
-    /* Pairs with the kernel's read of the tail in __perf_output_begin: the copies are done before their room is free. */
+    /* Pairs with the load of data_tail in __perf_output_begin: the records have been copied out before the kernel may
+     * overwrite them. */
     store_release(&page->data_tail, tail);
 }
 
@@ -91,7 +93,8 @@ uint64_t ring_data_size(const struct perf_event_mmap_page *page)
     return offset == page_size() && is_ring_size(size) ? size : 0;
 }
 
-/* Find what is between tail and head: 0, or -1 where the page cannot be a ring that is read forward. */
+/* Set `*s` to the bytes between tail and head. Returns 0; or -1 with EINVAL if this cannot be a ring that is read
+ * forward. */
 static int find_unread(const struct perf_event_mmap_page *page, uint64_t data_size, struct span *s)
 {
     if (!is_ring_size(data_size))
@@ -105,8 +108,8 @@ static int find_unread(const struct perf_event_mmap_page *page, uint64_t data_si
     return 0;
 }
 
-/* The size of the record `done` bytes into the span, 0 if none can be there. A header has 8 bytes, and positions are
- * multiples of 8: so a header never wraps. */
+/* The size of the record that begins `done` bytes into the span; 0 if none can be there. A header has 8 bytes, and
+ * positions are multiples of 8: so no header is split between the ring's end and its start. */
 static size_t record_size(const struct span *s, uint64_t done)
 {
     struct perf_event_header header;
@@ -117,7 +120,8 @@ static size_t record_size(const struct span *s, uint64_t done)
     return header_fits(&header, s->available - done) && header.size % 8 == 0 ? header.size : 0;
 }
 
-/* The size of the leading whole records that fit into `size` bytes; `*next` is the size of the record after them. */
+/* The total size of as many leading records of the span as fit into `size` bytes. `*next` is the size of the record
+ * after them; 0 if that one is corrupt. */
 static size_t whole_records(const struct span *s, size_t size, size_t *next)
 {
     size_t done = 0;
@@ -138,8 +142,9 @@ static size_t largest_record(const struct span *s)
     return largest;
 }
 
-/* The size of the leading whole records of a copy, newest first, that the kernel did not overwrite: it has written
- * `written` bytes to the ring of `data_size` since the copy began, over the oldest. */
+/* A copy of a backward ring has the newest record first. Since the copy began, the kernel has written `written` bytes
+ * to the ring of `data_size` bytes, over the oldest. Returns the total size of the copy's leading whole records that
+ * lie before the overwritten bytes. */
 static size_t intact_size(const struct span *copy, uint64_t data_size, uint64_t written)
 {
     const uint64_t untouched = written < data_size ? data_size - written : 0;
@@ -163,8 +168,9 @@ static void copy_out(const struct span *s, void *buffer, size_t size)
     }
 }
 
-/* True if data_head does not change over 10,000 loads: the kernel is not writing. That is longer than it takes from
- * writing a record to storing the head (perf_output_put_handle), unless it is interrupted in between. */
+/* True if data_head does not change over 10,000 loads: then the kernel is not writing. The loads take longer than the
+ * kernel needs from the first byte of a record to the store of data_head (perf_output_put_handle), unless it is
+ * interrupted in between. */
 static int is_at_rest(const struct perf_event_mmap_page *page, uint64_t head)
 {
     for (int i = 0; i < 10000; i++)
@@ -213,8 +219,9 @@ long ring_next_size(const struct perf_event_mmap_page *page)
     return ring_next_size_sized(page, ring_data_size(page));
 }
 
-/* Grant whole rings: each that has no more than an equal share of the room, which enlarges the shares of the others, and
- * so on. Returns how many rings must be cut, `*left` being the room for them. */
+/* Take everything of each ring that has no more than an equal share of the `*left` bytes of the buffer. The remaining
+ * rings then have a larger share each: repeat until no further ring fits into its share. Returns how many rings have
+ * more than their share; `*left` is then what the buffer has for these. */
 static size_t grant_whole(struct ring_share *shares, size_t n, size_t *left)
 {
     size_t waiting = 0, before;
@@ -235,7 +242,8 @@ static size_t grant_whole(struct ring_share *shares, size_t n, size_t *left)
     return waiting;
 }
 
-/* Of the ring that has most left, take as many more records as fit; 0 if no ring has a record that fits. */
+/* Find the ring that has most bytes left, and take as many more of its records as fit into `*left` bytes; a ring is
+ * found once only. Returns 0 if there was none. */
 static int grant_rest(struct perf_event_mmap_page *const *pages, const uint64_t *data_sizes, struct ring_share *shares,
                       size_t n, size_t *left)
 {
@@ -255,12 +263,13 @@ static int grant_rest(struct perf_event_mmap_page *const *pages, const uint64_t 
         return 0;
     more = whole_records(&span, *left, &next);
     most->taken += more;
-    most->is_done = 1; /* what comes next in it is larger than what is left */
+    most->is_done = 1; /* its next record is larger than the rest of the buffer */
     *left -= more;
     return 1;
 }
 
-/* Decide how many of the waiting bytes of each ring go into `size` bytes. 0, or -1 as ring_drain. */
+/* More bytes are waiting in the rings than the buffer's `size`: decide how many of each ring are moved (its `taken`).
+ * Returns 0; or -1, with errno and `*needed` as ring_drain sets them. */
 static int share_out(struct perf_event_mmap_page *const *pages, const uint64_t *data_sizes, struct ring_share *shares,
                      size_t n, size_t size, size_t *needed)
 {
@@ -335,8 +344,9 @@ long ring_snapshot_sized(const struct perf_event_mmap_page *page, uint64_t data_
     s.data = (const char *)page + page_size();
     s.mask = data_size - 1;
     s.start = ring_head(page);
-    /* The head starts at 0 and falls, so that it is negative; the newest record is at the head. On 32-bit kernels
-     * positions wrap after 4 GiB, and the sign proves nothing. */
+    /* A ring that is written backward starts with data_head at 0, and each record lowers it: as a signed number it is
+     * never above 0. The newest record begins at data_head. On 32-bit kernels data_head wraps after 4 GiB, so that its
+     * sign proves nothing. */
     if ((sizeof(long) == sizeof s.start && (int64_t)s.start > 0) || s.start % 8)
         return fail(EINVAL);
     s.available = difference(0, s.start);
@@ -346,13 +356,13 @@ long ring_snapshot_sized(const struct perf_event_mmap_page *page, uint64_t data_
     if (done == 0)
         return next ? fail(ENOBUFS) : 0;
     copy_out(&s, buffer, done);
-    /* What the kernel wrote during the copy replaced the oldest records: leave those out. */
+    /* What the kernel wrote during the copy has overwritten the oldest records: leave those out. */
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     copy.available = done;
     written = s.start - ring_head(page);
     done = intact_size(&copy, data_size, written);
-    /* The kernel may also be half-way through a record that data_head does not tell yet. It is taken to be no larger
-     * than the largest of these; only of a ring that nobody writes is everything given. */
+    /* The kernel may also be writing a record that data_head does not include yet. Assume that it is no larger than the
+     * largest record of the copy, and leave out what it would overwrite, unless the kernel is seen not to write. */
     intact = intact_size(&copy, data_size, written + largest_record(&copy));
     if (intact == 0 || intact == done || (written == 0 && is_at_rest(page, s.start)))
         return (long)done;
@@ -367,7 +377,8 @@ long ring_snapshot(const struct perf_event_mmap_page *page, void *buffer, size_t
 long ring_read_aux_sized(struct perf_event_mmap_page *page, const void *aux, uint64_t aux_size, void *buffer,
                          size_t size)
 {
-    /* As data_head and data_tail: perf_aux_output_end, perf_aux_output_begin. The tail is stored whole, never masked. */
+    /* The same barriers as for data_head and data_tail pair with perf_aux_output_end, which stores aux_head, and
+     * perf_aux_output_begin, which loads aux_tail. aux_tail is a 64-bit position, never masked. */
     const uint64_t head = load_acquire(&page->aux_head), tail = page->aux_tail;
     const struct span s = {aux, aux_size - 1, tail, difference(head, tail)};
 

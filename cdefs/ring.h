@@ -16,41 +16,49 @@ uint64_t ring_head(const struct perf_event_mmap_page *page);
 uint64_t ring_tail(const struct perf_event_mmap_page *page);
 void ring_set_tail(struct perf_event_mmap_page *page, uint64_t tail);
 
-/* The size of the data ring as the page tells it, 0 where that can be none. Everybody who has the event's file
- * descriptor may write the page: who has mapped the ring himself knows its size better. */
+/* Return the size of the data ring in bytes by data_offset and data_size in the page; 0 if these are not a ring's.
+ * Every process that has the event's file descriptor can map the page and write to it. A caller that has mapped the
+ * ring should keep the size that it mapped, and use the functions ending in _sized. */
 uint64_t ring_data_size(const struct perf_event_mmap_page *page);
 
 /* The functions below return a number of bytes, or -1 with
- *   EINVAL   no such ring: a size that is none, or a head that is further from the tail than the ring is long;
- *   ENOBUFS  `size` bytes do not hold the next record (ring_next_size says how many would): nothing was consumed;
- *   EBADMSG  the next record's size cannot be: below its header, no multiple of 8, or beyond what is there.
- * The data ring begins one page after the control page. The functions that end in _sized are given the sizes that were
- * mapped, in bytes, powers of two; the others go by what the page says. */
+ *   EINVAL   this is not such a ring: its size is not a power of two of at least a page, or the head is further from
+ *            the tail than the ring is long;
+ *   ENOBUFS  the buffer's `size` bytes are too few for the next record (ring_next_size returns its size): nothing was
+ *            consumed;
+ *   EBADMSG  the next record is corrupt: its size is below 8, no multiple of 8, or more than the ring has to be read.
+ * The data ring begins one page after the start of the control page. Functions ending in _sized take the size of the
+ * mapped ring in bytes as an argument; the others read it from the page. */
 
-/* Move as many whole records as fit to `buffer`, oldest first, and give their room back to the kernel. */
+/* Copy as many whole records as fit to `buffer`, oldest first, and advance data_tail past them: the kernel may then
+ * overwrite them. */
 long ring_read(struct perf_event_mmap_page *page, void *buffer, size_t size);
 long ring_read_sized(struct perf_event_mmap_page *page, uint64_t data_size, void *buffer, size_t size);
 long ring_next_size(const struct perf_event_mmap_page *page);
 long ring_next_size_sized(const struct perf_event_mmap_page *page, uint64_t data_size);
 
-/* What ring_drain found in a ring, and took of it: `taken` bytes. */
+/* What ring_drain notes of one ring: `available` bytes were waiting from position `start` on, of which it moves
+ * `taken`. `is_done` is 1 once the next record does not fit into the rest of the buffer. */
 struct ring_share {
     uint64_t start, available, taken, is_done;
 };
 
-/* Move whole records of `n` rings to `buffer`, ring after ring. If all that is waiting fits, no header is looked at. If
- * not, each ring first gets an equal share of the buffer; what small rings leave over goes to those that have more.
- * `shares` has room for `n`. On failure nothing was consumed: EINVAL and EBADMSG with the ring's index in `*needed`,
- * ENOBUFS, where no next record fits, with the size of the smallest there. */
+/* Move whole records of `n` rings to `buffer`, ring after ring. If everything that is waiting fits, no record header is
+ * looked at. If not, each ring first gets an equal share of the buffer; what small rings do not use of theirs goes to
+ * the rings that have more. `data_sizes` are the sizes of the rings in bytes; `shares` is memory for `n` elements,
+ * whose content on entry does not matter. On failure nothing was consumed from any ring: with EINVAL and EBADMSG
+ * `*needed` is the index of the ring; with ENOBUFS, which means that no ring's next record fits, it is the size of the
+ * smallest of these records. */
 long ring_drain(struct perf_event_mmap_page *const *pages, const uint64_t *data_sizes, size_t n, void *buffer, size_t size,
                 struct ring_share *shares, size_t *needed);
 
-/* Copy whole records of a ring that the kernel writes backward, newest first. The oldest of a full ring that is being
- * written are left out, where the kernel has overwritten them meanwhile, or may be doing so. */
+/* Copy whole records of a ring that the kernel writes backward (attr.write_backward), newest first. Nothing is
+ * consumed. If the kernel writes during the copy, it may overwrite the oldest records: those are left out. */
 long ring_snapshot(const struct perf_event_mmap_page *page, void *buffer, size_t size);
 long ring_snapshot_sized(const struct perf_event_mmap_page *page, uint64_t data_size, void *buffer, size_t size);
 
-/* Move what is in the AUX ring to `buffer`, oldest first, as much as fits. */
+/* Copy the unread bytes of the AUX ring mapped at `aux` to `buffer`, oldest first, as many as fit, and advance aux_tail
+ * past them. */
 long ring_read_aux(struct perf_event_mmap_page *page, const void *aux, void *buffer, size_t size);
 long ring_read_aux_sized(struct perf_event_mmap_page *page, const void *aux, uint64_t aux_size, void *buffer,
                          size_t size);

@@ -37,13 +37,13 @@ void records_advise(struct perf_sample *out, size_t n)
         madvise((void *)begin, end - begin, MADV_HUGEPAGE);
 }
 
-/* Where the trailers of records that are no samples are, and by which sample_type they are read. */
+/* How the sample_id_all trailers of records other than samples are decoded. */
 struct trailers {
     const struct records_event *events;
     size_t n;
-    size_t id_at;     /* back from the record's end, 0 where they are not matched by id */
-    uint64_t first;   /* the sample_type of the first event */
-    int are_there;    /* sample_id_all of the first event */
+    size_t id_at;     /* byte offset of the id back from the record's end; 0 if records are not matched by id */
+    uint64_t first;   /* the first event's sample_type */
+    int are_there;    /* the first event's sample_id_all */
 };
 
 static int begin_trailers(struct trailers *t, const struct records_event *events, size_t n)
@@ -52,8 +52,9 @@ static int begin_trailers(struct trailers *t, const struct records_event *events
     return t->are_there ? find_id(events, n, id_in_trailer, &t->id_at) : 0;
 }
 
-/* Decode a record that is no sample: what its header and its trailer say. perf's own types have no trailer; one whose id
- * is of no event, as perf synthesises them with an id of 0, is read as the first event's. */
+/* Make a row of a record that is no sample, from its header and its sample_id_all trailer. Record types of the perf
+ * tool (64 and above) have no trailer. A trailer whose id is no event's, as the id 0 of records that the perf tool
+ * synthesises, is decoded by the first event's sample_type. Returns 0; or -1 with EBADMSG. */
 static int parse_other(const char *buffer, size_t offset, const struct perf_event_header *header,
                        const struct trailers *t, struct perf_sample *out)
 {
@@ -74,7 +75,7 @@ static int parse_other(const char *buffer, size_t offset, const struct perf_even
     return parse_trailer(buffer, offset, header, type, out);
 }
 
-/* records_parse, or with `trailers` records_parse_all. */
+/* The loop of records_parse, for which `trailers` is NULL, and of records_parse_all. */
 INLINE long parse_rows(const void *buffer, size_t size, struct current *current, const struct trailers *trailers,
                        struct perf_sample *out, size_t n, size_t *consumed, size_t *done)
 {

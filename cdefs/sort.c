@@ -2,10 +2,11 @@
 
 #include "internal.h"
 
-/* A merge sort that begins with the runs that are there: rings are in order each, so 64 rings are 64 runs. The times are
- * sorted apart from the rows, together with the rows' indices; then every row is moved once. */
+/* A merge sort that starts from the runs (stretches of rising times) that the rows already have. The records of each
+ * ring are in order, so that the rows of 64 rings are about 64 runs. First only keys are sorted, each the time and the
+ * index of a row; then every row is moved to its place. */
 
-/* The end of the run of rising times that begins at `begin`. */
+/* The index after the last key of the run of rising times that begins at `begin`. */
 static size_t run_end(const struct records_key *keys, size_t begin, size_t n)
 {
     size_t end = begin + 1;
@@ -15,8 +16,8 @@ static size_t run_end(const struct records_key *keys, size_t begin, size_t n)
     return end;
 }
 
-/* Merge from[begin .. middle) and from[middle .. end) into to[begin .. end); of equal times those of the first come
- * first. Without a branch that depends on the times: which run is next cannot be predicted. */
+/* Merge from[begin .. middle) and from[middle .. end) into to[begin .. end). Of equal times, those of the first run
+ * come first. No branch depends on the times: the CPU could not predict which run the next key comes from. */
 static void merge(const struct records_key *from, struct records_key *to, size_t begin, size_t middle, size_t end)
 {
     size_t a = begin, b = middle, at = begin;
@@ -31,7 +32,8 @@ static void merge(const struct records_key *from, struct records_key *to, size_t
     memcpy(to + at + (middle - a), from + b, (end - b) * sizeof *to);
 }
 
-/* Merge neighbouring runs of `from` into `to`. Returns how many runs are left. */
+/* Merge the first run of `from` with the second into `to`, the third with the fourth, and so on. Returns how many runs
+ * `to` has. */
 static size_t merge_runs(const struct records_key *from, struct records_key *to, size_t n)
 {
     size_t runs = 0;
@@ -44,7 +46,8 @@ static size_t merge_runs(const struct records_key *from, struct records_key *to,
     return runs;
 }
 
-/* Put row keys[i].index at place i, for all i: along the cycles of the permutation, each row is moved once. */
+/* Move row keys[i].index to index i, for all i. It goes along the cycles of the permutation, so that each row is moved
+ * once. */
 static void permute_rows(struct perf_sample *rows, struct records_key *keys, size_t n)
 {
     for (size_t start = 0; start < n; start++) {
@@ -62,19 +65,21 @@ static void permute_rows(struct perf_sample *rows, struct records_key *keys, siz
     }
 }
 
-/* Single rows from all over the array are slow to move. Where the rows are few runs, each is read from its begin to its
- * end: so they are gathered into blocks, which take the places of blocks that have been read; then the blocks, which are
- * large enough to be moved fast, are put in order. A block that is being read cannot be written, and each run has at most
- * two: for these there are spare blocks. */
+/* Moving single rows between far-apart places of a large array is slow, as each is a cache miss. If the rows are few
+ * runs, there is a faster way in two steps, by blocks of 64 rows. gather() takes the rows in their sorted order; it
+ * thereby reads each run from its start to its end. It writes full blocks of sorted rows over blocks of the array that
+ * it has read completely. order_blocks() then moves the blocks, which are large enough to be moved fast, to their
+ * places. At any time each run can have two blocks that are read in part and cannot be written yet; so many spare
+ * blocks are needed. */
 enum { BLOCK = 64 };
 
 struct blocks {
     struct perf_sample *rows, *spare;
-    size_t n;           /* of whole blocks in `rows`; block n + i is spare block i */
-    uint32_t *place;    /* of each block of the result: the block where it is */
-    uint32_t *free;     /* blocks that can be written */
+    size_t n;           /* how many whole blocks `rows` has; the number of spare block i is n + i */
+    uint32_t *place;    /* place[i]: the number of the block where block i of the sorted rows is now */
+    uint32_t *free;     /* the numbers of blocks that can be written */
     size_t n_free;
-    uint8_t *read;      /* of each block in `rows`: how many of its rows have been read */
+    uint8_t *read;      /* read[i]: how many rows of block i have been read */
 };
 
 static struct perf_sample *block_at(const struct blocks *b, size_t block)
@@ -101,8 +106,8 @@ static void gather(struct blocks *b, const struct records_key *keys, size_t n)
     }
 }
 
-/* Move the block that belongs to `hole` there, then the one that belongs to where that was, and so on, until a block
- * comes out of the spare ones, or is the one that `until` says. */
+/* Move the block that belongs at `hole` to there. That leaves a new hole: move the block that belongs there, and so on,
+ * until the hole is a spare block, or until block `until` belongs at the hole. Returns the last hole. */
 static size_t fill_holes(struct blocks *b, size_t hole, size_t until)
 {
     while (hole < b->n && b->place[hole] != until) {
@@ -118,7 +123,7 @@ static void order_blocks(struct blocks *b, size_t n_rows)
 {
     const size_t rest = n_rows % BLOCK;
 
-    if (rest) /* the last rows are no whole block: nothing was written there */
+    if (rest) /* the last `rest` rows are no whole block: gather() has written nothing there */
         memcpy(b->rows + b->n * BLOCK, block_at(b, b->place[b->n]), rest * sizeof *b->rows);
     for (size_t i = 0; i < b->n_free; i++)
         fill_holes(b, b->free[i], SIZE_MAX);
@@ -136,7 +141,8 @@ static void order_blocks(struct blocks *b, size_t n_rows)
     }
 }
 
-/* As permute_rows, by blocks; 0 if `size` bytes at `memory` are too few for so many runs. */
+/* As permute_rows, but by blocks, for which it uses `size` bytes at `memory`. Returns 1; or 0, with nothing moved, if
+ * these are too few for so many runs. */
 static int permute_blocks(struct perf_sample *rows, const struct records_key *keys, size_t n, size_t runs, void *memory,
                           size_t size)
 {
