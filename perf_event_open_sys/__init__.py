@@ -1,7 +1,8 @@
 """Linux's ``perf_event_open(2)`` at pointer level: C's names, C's structs, C's speed.
 
-``lib`` and ``ffi`` are the raw module: C conventions, -1 and ``ffi.errno``. The functions of this package raise instead,
-and say what to do about it. Nothing here wraps an event: an event is a file descriptor, a struct is a pointer.
+``ffi`` and ``lib`` are the compiled module: a function of ``lib`` returns -1 on failure, and leaves the error in
+``ffi.errno``. The modules of this package have the same functions for Python: they raise, and say what to do about it.
+No class stands for an event: an event is its file descriptor, a struct is a cffi pointer.
 """
 
 from __future__ import annotations
@@ -67,17 +68,21 @@ HEADERS_VERSION = ".".join(str(part) for part in lib.perf_headers_version.to_byt
 
 
 def get_include() -> str:
-    """Return the directory of the C headers, for another extension's ``include_dirs``; they are C11 and C++17."""
+    """Return the directory of this package's C headers, for another extension's ``include_dirs``.
+
+    The headers compile as C11 and as C++17.
+    """
     package = os.path.dirname(os.path.abspath(__file__))
     installed = os.path.join(package, "include")
     return installed if os.path.isdir(installed) else os.path.join(os.path.dirname(package), "cdefs")
 
 
 def get_ffibuilder() -> FFI:
-    """Return an FFI for another build script's ``ffibuilder.include()``: the structs are then one type on both sides.
+    """Return an FFI for the ``ffibuilder.include()`` of another package's cffi build script.
 
-    Its C source includes ``"perf_event_open_sys.h"``, which is in :func:`get_include`. Needs the ``pycparser`` package, as
-    every cffi build does.
+    A struct of the kernel's is then one type in both packages: a pointer from here can be passed to functions there.
+    The C source that the other script gives to ``set_source()`` has to include ``"perf_event_open_sys.h"``, from the
+    directory :func:`get_include`. Needs the ``pycparser`` package, as every cffi build does.
     """
     from pathlib import Path
 
@@ -91,10 +96,10 @@ def get_ffibuilder() -> FFI:
     return builder
 
 
-if not TYPE_CHECKING:  # a type checker would take any name for one of the package
+if not TYPE_CHECKING:  # seeing __getattr__, a type checker would accept any attribute of the package
 
     def __getattr__(name):
-        """Import a module by its first use: hardly a program needs all, and ``events`` costs more than the others."""
+        """Import a module when it is first used: few programs need all, and importing them takes milliseconds."""
         if name not in ("counters", "events", "records", "ring", "targets"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module

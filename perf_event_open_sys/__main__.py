@@ -40,12 +40,12 @@ def main(arguments: list[str] | None = None) -> int:
             status = _run(name, words[1:])
         if sys.stdout:
             sys.stdout.flush()
-    except BrokenPipeError:  # as of `list | head`
+    except BrokenPipeError:  # the reader of the pipe has gone, as in `list | head -1`
         status = CLOSED_PIPE
     except KeyboardInterrupt:
         status = INTERRUPTED
     except (OSError, ValueError, ArithmeticError, BufferError, EOFError, MemoryError) as error:
-        usage = getattr(error, "usage", "")  # of a UsageError
+        usage = getattr(error, "usage", "")  # only a UsageError has one
         text = error.strerror if isinstance(error, OSError) and error.filename is None else None
         _complain(f"{usage}\n{name}: error: {error}" if usage else f"{name}: {text or error}")
         status = FAILED
@@ -55,7 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(name: str, arguments: list[str]) -> int:
-    module = __import__(f"{__package__}._cli.{name}", fromlist=["run"])  # and no other: each costs some milliseconds
+    # Only this subcommand's module is imported: each takes some milliseconds.
+    module = __import__(f"{__package__}._cli.{name}", fromlist=["run"])
     status: int = module.run(arguments)
     return status
 
@@ -67,7 +68,7 @@ def _usage() -> str:
 
 
 def _complain(text: str) -> None:
-    """Print to standard error; to standard output where that is closed."""
+    """Print to standard error, or, if that is closed, to standard output."""
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:
@@ -75,7 +76,7 @@ def _complain(text: str) -> None:
 
 
 def _give_up_what_cannot_be_written(stream: TextIO | None) -> None:
-    """Have what is left in a stream's buffer go nowhere, if it cannot be written: the interpreter would try it again."""
+    """Flush a stream; if that fails, point it to /dev/null, since the interpreter would flush it again at its exit."""
     if not stream:
         return
     try:
@@ -85,7 +86,7 @@ def _give_up_what_cannot_be_written(stream: TextIO | None) -> None:
 
 
 def run_and_exit() -> NoReturn:
-    """Run the command line as a process of its own; all is closed and flushed, so that the interpreter need not tidy up."""
+    """Run the command line and end the process, without the interpreter's clean-up: main() has flushed the streams."""
     os._exit(main())
 
 

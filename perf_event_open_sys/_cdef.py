@@ -1,4 +1,4 @@
-"""What cffi reads of the C headers: the one reader for the build and for extensions that include ours."""
+"""Turn cdefs/*.h into the text that ``FFI.cdef()`` takes, for our build and for get_ffibuilder()."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sysconfig
 from pathlib import Path
 
 TOPICS = ("ioctls", "counters", "ring", "records", "samples")
-# The kernel/perf_regs/ header of the machine that is built for, by the first word of its GNU triplet.
+# The start of the target machine's GNU triplet (x86_64-linux-gnu) -> the name of its header in kernel/perf_regs/.
 REGISTERS = {
     "aarch64": "arm64",
     "arm": "arm",
@@ -25,7 +25,7 @@ _DIRECTIVES = ("#if", "#ifdef", "#ifndef", "#else", "#endif", "#define", "#inclu
 
 
 def headers(include: Path) -> list[Path]:
-    """List the headers of the target, in the order in which they build on each other."""
+    """List the headers for the machine that is built for, each after those that it needs."""
     triplet = sysconfig.get_config_var("HOST_GNU_TYPE") or ""
     arch = next((arch for prefix, arch in REGISTERS.items() if triplet.startswith(prefix)), None)
     registers = [include / "kernel" / "perf_regs" / f"{arch}.h"] if arch else []
@@ -33,9 +33,10 @@ def headers(include: Path) -> list[Path]:
 
 
 def declarations(include: Path) -> str:
-    """Return the headers of the target as ``FFI.cdef`` takes them."""
+    """Return the headers for the machine that is built for, as one text that ``FFI.cdef`` takes."""
     holds = {"CFFI_CDEF"}
-    # As words, so doubles. sysconfig does not know WORDS_BIGENDIAN: it skips the indented #defines of pyconfig.h.
+    # The machine's integers have the byte order of its doubles. sysconfig knows only the latter's: pyconfig.h has
+    # WORDS_BIGENDIAN in an indented #define, which sysconfig skips.
     if sysconfig.get_config_var("DOUBLE_IS_BIG_ENDIAN_IEEE754"):
         holds.add("__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__")
     text = "".join(f'# 1 "{header}"\n{selected(header.read_text(), holds)}' for header in headers(include))
@@ -43,9 +44,11 @@ def declarations(include: Path) -> str:
 
 
 def selected(text: str, holds: set[str]) -> str:
-    """Return a header without directives, #define excepted, and without blocks whose #if is not in *holds*.
+    """Return a header's text as the preprocessor would leave it: only the ``#define`` directives stay.
 
-    A directive beside these is a ValueError: what an ``#elif`` hides would be missing in silence.
+    A condition (the text after ``#if``, ``#ifdef``, ``#ifndef``) is true if it is in *holds*. Any directive that is not
+    in ``_DIRECTIVES`` is a ValueError: the declarations after an ``#elif``, for example, would be missing without a
+    word.
     """
     lines = []
     live = [True]
@@ -67,7 +70,7 @@ def selected(text: str, holds: set[str]) -> str:
 
 
 def _without_large_enumerators(text: str) -> str:
-    """Declare what is beyond 32 bits as constants by themselves: cffi's enumerators are no larger than a long."""
+    """Turn enumerators of more than 32 bits into ``#define`` constants: cffi's enumerators are at most a long wide."""
     large = re.findall(r"(\w+) = (\d+ULL),", text)
     text = re.sub(r" *\w+ = \d+ULL,", "", text)
     text = re.sub(r"enum \w* *\{\s*\};", "", text)

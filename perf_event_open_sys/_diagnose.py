@@ -1,4 +1,7 @@
-"""Why a call was refused: the rules of the kernel, and what this machine says. Imported by the first failure."""
+"""Find out why the kernel refused a call, from the kernel's rules and from /proc and /sys of this machine.
+
+``errors`` imports this module at the first failure.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ _DEVICES = f"/sys/{DEVICES}"
 _HARDWARE = (lib.PERF_TYPE_HARDWARE, lib.PERF_TYPE_HW_CACHE, lib.PERF_TYPE_RAW)
 _CAP_SYS_ADMIN, _CAP_PERFMON = 21, 38
 
-# What one call's refusal means, where errno alone does not say it.
+# (ioctl, errno) -> what that errno of that ioctl means.
 _HINTS = {
     ("PERF_EVENT_IOC_REFRESH", EINVAL): "an inherited event cannot be refreshed",
     ("PERF_EVENT_IOC_PERIOD", EINVAL): "the event must be a sampling one, its period not 0 and below 2**63; "
@@ -55,12 +58,12 @@ _HINTS = {
 
 
 def of_call(code: int, call: str) -> str:
-    """Return what an errno of an ioctl means."""
+    """Return what the errno *code* of the ioctl *call* means; "" if nothing is known."""
     return _HINTS.get((call, code), "the file descriptor is no perf event" if code == ENOTTY else "")
 
 
 def of_map(code: int, fd: int, pages: int) -> str:
-    """Return why mmap(2) of *pages* of a ring was refused."""
+    """Return why mmap(2) of a ring of *pages* pages was refused with the errno *code*."""
     if code == EPERM:
         return (
             f"{pages} pages and the user's other rings are more than kernel.perf_event_mlock_kb "
@@ -84,9 +87,10 @@ def of_open(errno: int, attr: Any, pid: int, cpu: int, group_fd: int, flags: int
 
 
 def _copied(attr: Any) -> Any:
-    """Return a copy of an attr, None where its pointer leads to no memory: not every errno comes from a kernel that read it.
+    """Return a copy of the attr that a pointer leads to; None if there is no memory.
 
-    The copy is made by the kernel, through a pipe: a bad address is EFAULT there, and a crash here.
+    The pointer may be bad: a seccomp filter, for example, gives an errno without reading the attr. So the kernel makes
+    the copy, through a pipe: for a bad address write(2) fails with EFAULT, where a read in this process would crash it.
     """
     known = ffi.new("struct perf_event_attr *")
     reader, writer = os.pipe()
@@ -118,7 +122,8 @@ def _explain(errno: int, attr: Any, pid: int, cpu: int, group_fd: int, flags: in
         return f"group_fd: {_no_event(group_fd)}"
     if errno not in (EINVAL, EOPNOTSUPP):
         return ""
-    known = ffi.new("struct perf_event_attr *")  # without what lies behind an attr that is smaller than this struct
+    # An attr with a smaller attr.size ends there: what follows it in memory is not part of it.
+    known = ffi.new("struct perf_event_attr *")
     ffi.memmove(known, attr, min(attr.size or lib.PERF_ATTR_SIZE_VER0, ffi.sizeof("struct perf_event_attr")))
     reasons = [*(_broken_rules(known, pid, cpu, group_fd, flags) if errno == EINVAL else ())]
     return reasons[0] if reasons else _culprit(known, pid, cpu, group_fd, flags)
@@ -129,7 +134,7 @@ def _pmu_name(kind: int) -> str:
 
 
 def _no_event(fd: int) -> str:
-    """Say that a file descriptor is no event; nothing if it is one."""
+    """Return a message that a file descriptor is not an event's; "" if it is one."""
     try:
         file = os.readlink(f"/proc/self/fd/{fd}")
     except OSError:
@@ -142,7 +147,8 @@ def _denied(attr: Any, pid: int) -> str:
     capabilities = int(status.get("CapEff", "0"), 16)
     filtered = "a seccomp filter is set on this process, as containers have it: it must let perf_event_open through"
     seccomp = filtered if status.get("Seccomp", "0").strip() == "2" else ""
-    # Capabilities in a user namespace of its own are none of the kernel's.
+    # The kernel asks for the capability in the initial user namespace, where all uids are mapped to themselves.
+    # Capabilities in another user namespace (a rootless container's) do not count.
     if contents("/proc/self/uid_map").split() == ["0", "0", "4294967295"] and capabilities & (
         1 << _CAP_PERFMON | 1 << _CAP_SYS_ADMIN
     ):
@@ -154,7 +160,7 @@ def _denied(attr: Any, pid: int) -> str:
 
 
 def _wants(attr: Any, pid: int, paranoid: int) -> Iterator[str]:
-    """Say what of this event an ordinary user may not have."""
+    """Yield, in words, each thing that this event asks for and that an ordinary user may not have."""
     if attr.namespaces or _pmu_name(attr.type) in ("kprobe", "uprobe"):
         yield "namespaces, kprobes and uprobes need CAP_PERFMON at any level"
     if not attr.exclude_kernel and paranoid > 1:
@@ -190,7 +196,7 @@ def _not_counted(attr: Any) -> str:
 
 
 def _too_big(attr: Any) -> str:
-    """The kernel has written its own size into the attr."""
+    """Explain E2BIG. The kernel has written the size of the attr that it knows into ``attr.size``."""
     unknown = [
         name for name, field in ffi.typeof(attr).item.fields if field.offset >= attr.size and getattr(attr, name)
     ]
@@ -200,7 +206,7 @@ def _too_big(attr: Any) -> str:
 
 
 def _broken_rules(attr: Any, pid: int, cpu: int, group_fd: int, flags: int) -> Iterator[str]:
-    """Give the rules that this call breaks, roughly in the order in which the kernel looks."""
+    """Yield the rules that this call breaks, roughly in the order in which the kernel checks them."""
     sample, branches = attr.sample_type, attr.branch_sample_type
     if flags & ~(
         lib.PERF_FLAG_FD_NO_GROUP | lib.PERF_FLAG_FD_OUTPUT | lib.PERF_FLAG_PID_CGROUP | lib.PERF_FLAG_FD_CLOEXEC
@@ -236,7 +242,8 @@ def _broken_rules(attr: Any, pid: int, cpu: int, group_fd: int, flags: int) -> I
         yield f"this machine has no CPU {cpu} (it has {contents('/sys/devices/system/cpu/possible')})"
     if attr.inherit and sample & lib.PERF_SAMPLE_READ and not attr.inherit_thread:
         yield "PERF_SAMPLE_READ with inherit needs inherit_thread, and Linux 6.12"
-    hooks = (lib.PERF_TYPE_TRACEPOINT, lib.PERF_TYPE_BREAKPOINT)  # may run in an NMI: not all clocks do
+    # Tracepoints and breakpoints may fire in an NMI, where only clocks that are safe in an NMI can be read.
+    hooks = (lib.PERF_TYPE_TRACEPOINT, lib.PERF_TYPE_BREAKPOINT)
     if attr.use_clockid and attr.type in hooks and attr.clockid not in (CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW):
         yield "tracepoints and breakpoints take CLOCK_MONOTONIC and CLOCK_MONOTONIC_RAW only"
     if attr.aux_pause or attr.aux_resume or (sample & lib.PERF_SAMPLE_AUX and attr.aux_sample_size):
@@ -248,7 +255,7 @@ def _broken_rules(attr: Any, pid: int, cpu: int, group_fd: int, flags: int) -> I
 
 
 def _broken_breakpoint(attr: Any, *, x86: bool) -> Iterator[str]:
-    """Give the rules of breakpoints that are broken: those of every architecture, and x86's, which are known well."""
+    """Yield the first rule for breakpoints that the attr breaks: of all architectures, or, if *x86* is true, of x86."""
     kind, length = attr.bp_type, attr.bp_len
     if not 0 < kind <= lib.HW_BREAKPOINT_X or kind == lib.HW_BREAKPOINT_X | lib.HW_BREAKPOINT_R:
         yield "bp_type must be HW_BREAKPOINT_W, HW_BREAKPOINT_RW or HW_BREAKPOINT_X"
@@ -267,7 +274,7 @@ def _broken_breakpoint(attr: Any, *, x86: bool) -> Iterator[str]:
 
 
 def _culprit(attr: Any, pid: int, cpu: int, group_fd: int, flags: int) -> str:
-    """Find what the kernel does not take, by asking for the event without it."""
+    """Find the field that the kernel does not accept: ask for the event again, each time with one field cleared."""
     name = _pmu_name(attr.type)
     generic = ffi.typeof("enum perf_type_id").elements.get(attr.type)
     whose = f"PMU {name}" if name else generic or f"PMU {attr.type}"
@@ -281,7 +288,8 @@ def _culprit(attr: Any, pid: int, cpu: int, group_fd: int, flags: int) -> str:
     shared = range(ffi.offsetof(struct, "config1"), ffi.offsetof(struct, "branch_sample_type"))
     for field, place in struct.fields:
         kept = getattr(attr, field)
-        # The unions of config1 and config2 select the event, as type and config do: without them it is another event.
+        # Not cleared are the fields that select the event, which would be another one without them: type, config, and
+        # all fields that share memory with config1 or config2 (bp_addr, uprobe_path, ...).
         if kept and field not in ("type", "size", "disabled", "config") and place.offset not in shared:
             setattr(attr, field, 0)
             if _opens(attr, pid, cpu, group_fd, flags):

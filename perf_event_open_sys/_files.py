@@ -1,19 +1,22 @@
-"""The small files of /proc, /sys and tracefs, and the notations in them; what cannot be read is empty."""
+"""Read the small files of /proc, /sys and tracefs, and the numbers and lists in them.
+
+The functions that read give an empty result for a file that does not exist or cannot be read.
+"""
 
 from __future__ import annotations
 
 import os
 from stat import S_ISREG
 
-MAX_CPUS = 1 << 16  # well above NR_CPUS of any kernel, and small enough to list
-DEVICES = "bus/event_source/devices"  # below sysfs: a directory for each PMU
-_MOST_BYTES = 16 << 20  # /proc/self/mounts of a host with many containers has some MiB
+MAX_CPUS = 1 << 16  # well above NR_CPUS of any kernel, and few enough to be held in a set
+DEVICES = "bus/event_source/devices"  # the directory in sysfs that has a directory for each PMU
+_MOST_BYTES = 16 << 20  # the largest expected file, /proc/self/mounts of a host with many containers, has a few MiB
 
 
 def read_file(path: str) -> bytes:
-    """Return the content of a regular file; nothing where it cannot be read, is no regular file or has over 16 MiB."""
+    """Return the content of a regular file; b"" if it cannot be read, is not a regular file or has more than 16 MiB."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # O_NONBLOCK: to open a FIFO does not wait
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # O_NONBLOCK: opening a FIFO must not wait
     except (OSError, ValueError):  # ValueError: a NUL byte or a lone surrogate in the name
         return b""
     chunks, room = [], _MOST_BYTES
@@ -29,12 +32,12 @@ def read_file(path: str) -> bytes:
 
 
 def contents(path: str) -> str:
-    """Return the text of a file, stripped; nothing where :func:`read_file` gives nothing."""
+    """Return the text of a file without white space at its ends; "" where :func:`read_file` returns b""."""
     return read_file(path).decode(errors="replace").strip()
 
 
 def listed(path: str) -> list[str]:
-    """Return the names in a directory, sorted; none where there is no such directory, or it is closed to this user."""
+    """Return the names in a directory, sorted; an empty list if it does not exist or this user may not read it."""
     try:
         return sorted(os.listdir(path))
     except (OSError, ValueError):
@@ -42,12 +45,12 @@ def listed(path: str) -> list[str]:
 
 
 def is_file_name(name: str) -> bool:
-    """Tell whether *name*, below a directory, stays in that directory."""
+    """Tell whether *name* can be the name of a file in a directory: a path such as ``../x`` cannot."""
     return name not in ("", ".", "..") and "/" not in name and "\0" not in name
 
 
 def parse_number(text: str) -> int | None:
-    """Return the number that *text* is, decimal or hexadecimal after ``0x``; None for nonsense and beyond 64 bits."""
+    """Return the number that *text* is: decimal, or hexadecimal after ``0x``; None if it is none or beyond 64 bits."""
     digits, base = (text[2:], 16) if text[:2] in ("0x", "0X") else (text, 10)
     digits = digits.lstrip("0") or digits[:1]
     if len(digits) > 20 or not (digits.isascii() and digits.isalnum()):  # int() also takes signs, _ and spaces
@@ -60,22 +63,26 @@ def parse_number(text: str) -> int | None:
 
 
 def parse_cpu_list(text: str) -> tuple[int, ...]:
-    """Return the CPUs of a list as the kernel writes it (``0-3,8``), sorted and each once; of white space, none.
+    """Return the numbers of the CPUs in a list as the kernel writes it (``0-3,8``), sorted, each once.
+
+    A text of white space alone, or of nothing, is an empty list.
 
     Raises:
-        ValueError: *text* is no such list, which is quoted; or names a CPU above any that Linux can have.
+        ValueError: *text* is no such list, or has a number above that of any CPU that Linux can have; the message
+        quotes
+            the text.
     """
     cpus: set[int] = set()
     named = 0
     for part in text.split(",") if text.strip() else ():
         first, dash, last = part.strip().partition("-")
         ends = (first, last if dash else first)
-        # The digits are counted first: int() refuses thousands of them with a message of its own.
+        # At most 7 digits go to int(), which refuses thousands of them with a message of its own.
         if not all(end.isascii() and end.isdecimal() and len(end) < 8 for end in ends):
             raise ValueError(f"no list of CPUs: {text[:80]!r}")
         low, high = map(int, ends)
         named += high + 1 - low
-        # Of ranges that repeat each other, few characters could name billions of CPUs.
+        # The CPUs of all ranges are counted: "0-65535,0-65535,..." would take very long though it names few CPUs.
         if not low <= high < MAX_CPUS or named > MAX_CPUS:
             raise ValueError(f"no list of CPUs, which are in order and below {MAX_CPUS}: {text[:80]!r}")
         cpus.update(range(low, high + 1))

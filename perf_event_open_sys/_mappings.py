@@ -1,8 +1,8 @@
-"""The mappings that this package has made, each found by the pointer that was handed out for it.
+"""Keep a note of each mapping that this package has made, found by the pointer that ``ring.map`` returned for it.
 
-Such a pointer may outlive its mapping: after ``ffi.release``, and in a forked child, where the kernel does not copy the
-mapping (``VM_DONTCOPY``) and something else may lie at its address. What is known of it then is here, and its memory is not
-touched again.
+Such a pointer may outlive its mapping: after ``ffi.release``, and in a forked child, into which the kernel does not
+copy the mapping (``VM_DONTCOPY``), so that something else may lie at its address. The note then says that the mapping
+is gone, and nothing reads or writes the memory at that address.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ if TYPE_CHECKING:
 
 
 class Mapping:
-    """What one pointer stands for.
+    """The note of one mapping.
 
-    ``owner`` is the same pointer, which unmaps the memory when the last reference to it goes: a view, or a call into C
-    in another thread, keeps the memory by it. It is None once the mapping is gone, and ``gone`` says why.
+    ``owner`` is a second pointer to the mapping, of the same type; the memory is unmapped when the last reference to
+    ``owner`` goes. A view of the ring, or a thread that is in a call into C, holds a reference, so that the memory is
+    not unmapped under it. Once the mapping is released, ``owner`` here is None, and ``gone`` says why.
     """
 
     __slots__ = ("gone", "owner", "reference", "size", "writable")
 
     def __init__(self, owner: _Memory, size: int, *, writable: bool) -> None:
         self.owner: Any = owner
-        self.size = size  # of the ring, in bytes, as it was mapped: the shared page may say anything later
+        self.size = size  # of the mapped ring in bytes; the page's data_size is not used, others may write to the page
         self.writable = writable
         self.gone = ""
         self.reference: Any = None
 
 
-_mappings: dict[int, Mapping] = {}  # by the id() of the pointer that was handed out
-groups: dict[Any, Any] = {}  # what ring.drain_into() found out of several pages; empty as soon as one of them is gone
-_forks = [0]  # how many forks this process is away from the one that imported the package
+_mappings: dict[int, Mapping] = {}  # id() of the pointer that ring.map() returned -> the note
+groups: dict[Any, Any] = {}  # ring.drain_into() keeps here what it prepared for its pages; cleared when a mapping goes
+_forks = [0]  # how many forks lie between the process that imported the package and this one
 
 
 def _forked(mappings: dict[int, Mapping] = _mappings, forks: list[int] = _forks) -> None:
@@ -54,12 +55,15 @@ os.register_at_fork(after_in_child=_forked)
 
 
 def own(ctype: CType[_P], address: void_p, mapped_size: int, ring_size: int, *, writable: bool) -> _P:
-    """Return a pointer of *ctype* that owns what was mapped at *address*, until it is released or collected."""
+    """Return a pointer of type *ctype* to the memory mapped at *address*, which it owns.
+
+    The memory is unmapped when the pointer is released (``with``, ``ffi.release``) or collected.
+    """
     from weakref import ref
 
     def unmap(
         address: _P,
-        munmap: Any = lib.ring_unmap,  # a name of the module may be None by then, at the end of the interpreter
+        munmap: Any = lib.ring_unmap,  # a default, since at the interpreter's end a module's names may be None
         forks: list[int] = _forks,
         forks_then: int = _forks[0],
     ) -> None:
@@ -86,7 +90,7 @@ def own(ctype: CType[_P], address: void_p, mapped_size: int, ring_size: int, *, 
 
 
 def find(pointer: _P) -> tuple[_P, Mapping] | None:
-    """Return the owner of a pointer that :func:`own` has made and what it stands for; None for any other pointer.
+    """Return the ``owner`` and the note of the mapping that :func:`own` made *pointer* for; None for other pointers.
 
     Raises:
         ValueError: the mapping is gone.
@@ -94,7 +98,7 @@ def find(pointer: _P) -> tuple[_P, Mapping] | None:
     mapping = _mappings.get(id(pointer))
     if mapping is None:
         return None
-    owner = mapping.owner  # once: another thread may release it now
+    owner = mapping.owner  # read once: another thread may release the mapping between two reads
     if owner is None:
         raise ValueError(f"the ring {mapping.gone}")
     return owner, mapping

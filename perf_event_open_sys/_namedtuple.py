@@ -9,7 +9,7 @@ else:
     from collections import namedtuple
 
     class _FromAnnotations(type):
-        """Make a ``collections.namedtuple`` of a class body: its fields are the names that the body annotates."""
+        """Make a ``collections.namedtuple`` from a class body; its fields are the names that the body annotates."""
 
         def __new__(cls, name, bases, body):
             if not bases:
@@ -22,4 +22,4 @@ else:
             return made
 
     class NamedTuple(metaclass=_FromAnnotations):
-        """The base of a class that is a named tuple."""
+        """Derive from this class to get a named tuple."""

@@ -1,4 +1,4 @@
-"""What a wrong name was probably meant to be."""
+"""Suggest the right name for one that was misspelt."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ if TYPE_CHECKING:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return ``; did you mean …?`` with the names that are like a wrong one, or nothing."""
-    from difflib import get_close_matches  # a millisecond, for a wrong name only
+    """Return ``; did you mean …?`` with those of *names* that are most like *name*; "" if none is like it."""
+    from difflib import get_close_matches  # imported here, since it takes a millisecond and a wrong name is rare
 
     close = get_close_matches(name, names, 3, 0.5)
     return f"; did you mean {' or '.join(close)}?" if close else ""

@@ -1,4 +1,4 @@
-"""Structs and samples as NumPy sees them. NumPy is imported by the first use."""
+"""NumPy dtypes and arrays for structs and samples. NumPy is imported when a function here is first called."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def view(cdata: perf_sample_a) -> numpy.ndarray[Any, Any]:
-    """Return an array of structs as a structured NumPy array of the same memory, which it keeps alive."""
+    """Return a structured NumPy array of the same memory as the array of structs *cdata*, which it keeps alive."""
     import numpy as np
 
     memory: Any = ffi.buffer(cdata)
@@ -50,7 +50,7 @@ def dtype(ctype: CType[Any] | _Name) -> numpy.dtype[Any]:
 
 
 def _format(kind: Any) -> Any:
-    """Return what NumPy calls a C type."""
+    """Return NumPy's description of a C type, as ``numpy.dtype`` takes it."""
     if kind.kind == "array":
         return (_format(kind.item), (kind.length,))
     if kind.kind in ("struct", "union"):
@@ -60,7 +60,10 @@ def _format(kind: Any) -> Any:
 
 
 def column_arrays(fields: Iterable[str], n: int) -> tuple[dict[str, numpy.ndarray[Any, Any]], records_column_a]:
-    """Return an array of *n* for each field of ``struct perf_sample``, and the ``records_column[]`` that has them filled."""
+    """Return an array of *n* elements for each of the *fields* of ``struct perf_sample``, by name.
+
+    Also returned is the ``records_column[]`` from which ``lib.records_columns`` learns of the arrays that it fills.
+    """
     import numpy as np
 
     known = dict(ffi.typeof("struct perf_sample").fields)
@@ -73,7 +76,8 @@ def column_arrays(fields: Iterable[str], n: int) -> tuple[dict[str, numpy.ndarra
 
             raise ValueError(f"perf_sample has no field {name!r}{nearest(name, known)}")
         formats[name] = np.dtype(_format(known[name].type))
-    # One block for all arrays, the wider ones first: NumPy asks for huge pages where it is large.
+    # All arrays lie in one block of memory, those of wider elements first, so that each is aligned. For a large block,
+    # NumPy asks the kernel for huge pages.
     block = np.empty(n * sum(one.itemsize for one in formats.values()), "u1")
     arrays, begin = {}, 0
     for name in sorted(formats, key=lambda name: -formats[name].itemsize):

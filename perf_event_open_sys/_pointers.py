@@ -1,7 +1,7 @@
-"""Every pointer that a caller gives is checked for its type here, before C sees it.
+"""Check the type of every pointer that a caller passes, before it is passed to C.
 
-cffi alone is too kind: it makes a temporary array of a list or a tuple, to which C then writes in vain, and takes a
-``void *``, a handle for example, for any pointer.
+cffi alone accepts too much. For a list or a tuple it makes a temporary array: C fills that, and the caller gets
+nothing. And it accepts a ``void *``, such as that of ``ffi.new_handle``, as a pointer to anything.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ def _refuse(parameter: str, expected: str, value: Any) -> NoReturn:
 
 
 def _pointer(parameter: str, ctype: str) -> Callable[[Any], Any]:
-    """Return a function that gives a pointer to *ctype* back, and raises TypeError for anything else, NULL included.
+    """Return a function that checks that its argument points to *ctype*, and returns it.
 
-    As in C, an array stands for its first element. A struct stands for its address.
+    An array is accepted as a pointer to its first element, as in C, and a struct as a pointer to itself. Anything else,
+    and NULL, is a TypeError that names *parameter*.
     """
-    name: Any = f"{ctype} *"  # a name that is not written out is Any to the types of ffi
+    name: Any = f"{ctype} *"  # Any: the stub of ffi.typeof() knows type names only where they are literals
     expected = _typeof(name)
 
     def check(value: Any) -> Any:
@@ -48,7 +49,7 @@ def _pointer(parameter: str, ctype: str) -> Callable[[Any], Any]:
 
 
 def _array(parameter: str, ctype: Any) -> Callable[[Any], Any]:
-    """Return a function that gives an array of *ctype* back, and raises TypeError for anything else."""
+    """Return a function that returns its argument if that is an array of *ctype*, and raises TypeError if not."""
     item = _typeof(ctype)
 
     def check(value: Any) -> Any:

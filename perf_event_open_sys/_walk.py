@@ -1,4 +1,4 @@
-"""The walk over records: each as a pointer to its own struct. The public functions are ``records``'s."""
+"""Go through the records of a buffer, each a pointer to the struct of its type. ``records`` exports the functions."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 _HEADER = ffi.typeof("struct perf_event_header *")
 _UNKNOWN = ffi.typeof("struct perf_record_unknown *")
-_OWNER = "the owner of the memory"
+_OWNER = "the owner of the memory"  # the one key of the dictionary that keeping() makes
 _BATCH = 256  # how many records iterate() finds in one call into C
-_structs: dict[int, Any] = {}  # record type -> pointer to its struct, filled by the first use
+_structs: dict[int, Any] = {}  # record type -> the ctype of a pointer to its struct; filled at the first use
 _NAME_FIELDS = {
     "struct perf_record_mmap *": "filename",
     "struct perf_record_mmap2 *": "filename",
@@ -31,10 +31,11 @@ _NAME_FIELDS = {
 
 
 class CorruptRecord(ValueError):
-    """Bytes that cannot be a record, or not one of the given attr.
+    """The bytes at ``offset`` cannot be a record, or cannot be a record of the given attr.
 
-    ``offset`` is where in the buffer the record begins. ``n_samples`` samples before it were delivered: by ``parse_into``
-    in its *out*, by ``parse`` as ``samples``, by ``columns`` as ``columns``.
+    ``offset`` is in bytes from the start of the buffer (from ``ring``: of the data ring). Before it, ``n_samples``
+    samples were decoded: those of ``records.parse_into`` are in its *out*; ``records.parse`` sets ``samples`` to them,
+    and ``records.columns`` sets ``columns`` to the arrays.
     """
 
     def __init__(self, offset: int, n_samples: int = 0) -> None:
@@ -47,22 +48,27 @@ class CorruptRecord(ValueError):
 
 
 def keeping(owner: char_a | perf_sample_a) -> Callable[[CData], None]:
-    """Return a destructor for ``ffi.gc`` that does nothing but keep the *owner* of the memory.
+    """Return a destructor for ``ffi.gc`` that only keeps a reference to *owner*, the object whose memory is pointed to.
 
-    The ``get`` of a dictionary takes one argument, like a destructor, and holds the dictionary: nothing that Python calls is
-    faster. Not a memoryview: CPython before 3.11.9 and 3.12.3 crashes collecting one that is in a cycle and has exports.
+    It is the ``get`` method of a dictionary that holds *owner*: like a destructor it takes one argument, and calling it
+    is faster than calling a Python function. ``ffi.gc`` of a memoryview's method would not do: CPython before 3.11.9
+    and 3.12.3 crashes when it collects a memoryview that is in a cycle and has exports.
     """
     kept: dict[Any, Any] = {_OWNER: owner}
     return kept.get
 
 
 def iterate(buffer: _Buffer) -> Iterator[perf_record_p]:
-    """Yield each record as a pointer to its own struct, which keeps the buffer alive.
+    """Yield each record of *buffer* as a pointer to the struct of its type; the pointer keeps the buffer alive.
 
-    A type that is not known, a later kernel's or one that perf adds, comes as a ``struct perf_record_unknown *``.
+    A record of a type that these headers do not know is yielded as a ``struct perf_record_unknown *``: one of a later
+    kernel, or one that the perf tool adds to its files (type 64 and above).
+
+    Args:
+        buffer: whole records, as ``ring.read_into`` leaves them.
 
     Raises:
-        CorruptRecord: at the first bytes that can be no record, after all before them were yielded.
+        CorruptRecord: the next bytes can be no record. The records before them were yielded.
     """
     structs = _structs or _find_structs()
     base = ffi.from_buffer(buffer)
@@ -76,7 +82,11 @@ def iterate(buffer: _Buffer) -> Iterator[perf_record_p]:
 
 
 def at(buffer: _Buffer, offset: int) -> perf_record_p:
-    """Return the record at *offset*, of a row of :func:`parse` for example, as :func:`iterate` gives it.
+    """Return the record at *offset* as a pointer to the struct of its type, as :func:`iterate` yields it.
+
+    Args:
+        buffer: whole records, as ``ring.read_into`` leaves them.
+        offset: where the record begins, in bytes; for example the ``offset`` of a sample.
 
     Raises:
         CorruptRecord: no record can be there.
@@ -99,10 +109,10 @@ def _find_structs() -> dict[int, Any]:
 
 
 def header_of(record: Any) -> tuple[perf_event_header_p, int]:
-    """Return a pointer to the header of a record, and how many of its bytes are there.
+    """Return a pointer to the header of a record, and how many bytes of the record may be read.
 
-    These are ``header.size``, and of a record that :func:`iterate` gave no more than its buffer has: the bytes may have
-    changed since their size was checked.
+    That is ``header.size``; but of a record from :func:`iterate` at most what its buffer has from there on, since the
+    bytes of the header may have been changed after they were checked.
     """
     kind = ffi.typeof(record) if isinstance(record, ffi.CData) else None
     if kind is None or not (kind is _HEADER or kind is _UNKNOWN or kind in (_structs or _find_structs()).values()):
@@ -124,7 +134,11 @@ def _address(pointer: CData) -> int:
 
 
 def name(record: perf_record_p) -> bytes:
-    """Return the name at the end of an mmap, mmap2, comm, ksymbol or cgroup record."""
+    """Return the name at the end of an mmap, mmap2, comm, ksymbol or cgroup record, up to its first NUL.
+
+    Raises:
+        TypeError: *record* is of another type, or no record.
+    """
     _, size = header_of(record)
     kind = ffi.typeof(record)
     field = _NAME_FIELDS.get(kind.cname)
