@@ -51,8 +51,8 @@ def keeping(owner: char_a | perf_sample_a) -> Callable[[CData], None]:
     """Return a destructor for ``ffi.gc`` that only keeps a reference to *owner*, the object whose memory is pointed to.
 
     It is the ``get`` method of a dictionary that holds *owner*: like a destructor it takes one argument, and calling it
-    is faster than calling a Python function. ``ffi.gc`` of a memoryview's method would not do: CPython before 3.11.9
-    and 3.12.3 crashes when it collects a memoryview that is in a cycle and has exports.
+    is faster than calling a Python function. *owner* is no memoryview, since CPython before 3.11.9 and 3.12.3 crashes
+    when it collects a memoryview that is in a cycle and has exports.
     """
     kept: dict[Any, Any] = {_OWNER: owner}
     return kept.get

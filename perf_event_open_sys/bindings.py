@@ -1,7 +1,8 @@
 """Every constant and struct of ``<linux/perf_event.h>`` and ``<linux/hw_breakpoint.h>``, by its C name.
 
-Constants are ints; those of this architecture's ``<asm/perf_regs.h>`` are among them. A struct's constructor takes its
-fields as keywords, those of anonymous unions and bitfields too, and returns an owned, otherwise zero-filled pointer.
+Constants are ints, and include those of this architecture's ``<asm/perf_regs.h>``. For each struct there is a
+constructor of its name. It takes the struct's fields as keywords, bitfields and the members of anonymous unions
+included, and returns a pointer that owns the struct; fields that are not given are 0.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 globals().update({name: getattr(lib, name) for name in dir(lib) if name.isupper()})
 
-# The names of the stub file's C types, for annotations that are evaluated: _p is a pointer, _a an array, _s a struct.
+# The type names of the stub file (perf_counts_p is a pointer, perf_counts_a an array, perf_counts_s a struct) exist at
+# run time too, all as ffi.CData, so that annotations that use them can be evaluated.
 _SCALARS = (
     *("char", "int", "unsigned_int", "long", "unsigned_long", "int8_t", "uint8_t", "int16_t", "uint16_t"),
     *("int32_t", "uint32_t", "int64_t", "uint64_t", "size_t", "ssize_t", "intptr_t", "uintptr_t"),
@@ -32,7 +34,7 @@ _ATTR = ffi.typeof("struct perf_event_attr *")
 _ATTR_SIZE = ffi.sizeof(_ATTR.item)
 _QUERY = ffi.typeof("struct perf_event_query_bpf *")
 
-# The fields of perf_event_attr that dump() gives by name: flags, and config by type.
+# For dump(): the enum that names the bits of a field; and the enum that names the values of config, by attr.type.
 _FLAGS = {
     "sample_type": "perf_event_sample_format",
     "read_format": "perf_event_read_format",
@@ -42,7 +44,7 @@ _CONFIGS = {lib.PERF_TYPE_HARDWARE: "perf_hw_id", lib.PERF_TYPE_SOFTWARE: "perf_
 
 
 def _refuse(ctype: Any, fields: dict[str, Any], error: Exception) -> NoReturn:
-    """Say which field it was that cffi did not take."""
+    """Raise the error for the field that cffi refused, naming it: cffi's own *error* does not."""
     from ._names import nearest
 
     tag = ctype.item.cname.split()[-1]
@@ -66,7 +68,12 @@ def _new(ctype: Any, fields: dict[str, Any]) -> Any:
 
 
 def perf_event_attr(**fields: int) -> perf_event_attr_p:
-    """Return a new ``struct perf_event_attr *``, its ``size`` this module's unless given.
+    """Return a new ``struct perf_event_attr *``.
+
+    Args:
+        fields: fields by their C names, as in ``type=PERF_TYPE_SOFTWARE``. ``size`` is, unless given, that of the
+        struct in
+            these headers; other fields that are not given are 0.
 
     Raises:
         TypeError: a field that the struct lacks (the nearest names are given), or a value that is no int.
@@ -80,7 +87,8 @@ def _list_fields(construct: Any, ctype: Any) -> None:
     names = [name for name, _ in ctype.item.fields if not name.startswith("__")]
     lines = [", ".join(names[i : i + 6]) for i in range(0, len(names), 6)]
     text = construct.__doc__.rstrip()
-    margin = construct.__doc__[len(text) :].lstrip("\n")  # CPython 3.13 takes it out of docstrings
+    # The indentation of the docstring's lines; none from CPython 3.13 on, which removes it.
+    margin = construct.__doc__[len(text) :].lstrip("\n")
     construct.__doc__ = f"{text}\n\n{margin}Fields:\n    {margin}" + f",\n    {margin}".join(lines)
 
 
@@ -88,19 +96,25 @@ _list_fields(perf_event_attr, _ATTR)
 
 
 def perf_event_query_bpf(ids_len: int) -> perf_event_query_bpf_p:
-    """Return a new ``struct perf_event_query_bpf *`` with room for *ids_len* program ids."""
-    _new(_QUERY, {"ids_len": ids_len})  # refuses what is no u32, before memory is asked for it
+    """Return a new ``struct perf_event_query_bpf *`` whose array ``ids`` has *ids_len* elements.
+
+    Raises:
+        TypeError, OverflowError: *ids_len* is no int, or does not fit a u32.
+    """
+    _new(_QUERY, {"ids_len": ids_len})  # raises if ids_len is no u32, before the next line allocates memory by it
     return ffi.new(_QUERY, {"ids_len": ids_len, "ids": ids_len})
 
 
 def perf_event_attr_from(data: _Buffer) -> perf_event_attr_p:
-    """Return a new ``struct perf_event_attr *`` from the bytes of one, as a file or another process has them.
+    """Return a new ``struct perf_event_attr *`` with the bytes of one from a file or another process.
 
-    A shorter struct, an older kernel's, is extended with zeros; ``size`` stays what the bytes say, so that it opens as it
-    did. Of a longer one, a later kernel's, the rest must be zero, and ``size`` becomes this module's.
+    Args:
+        data: the bytes, of any length. The struct of an older kernel is shorter: the missing fields are 0, and ``size``
+            stays what the bytes say, so that the kernel treats the copy as the original. The struct of a later kernel
+            is longer: the bytes beyond this module's struct must be 0, and ``size`` becomes this module's.
 
     Raises:
-        ValueError: there is something in fields that these headers do not know.
+        ValueError: a byte beyond this module's struct is not 0: it belongs to a field that these headers do not know.
     """
     whole: Any = data
     view = memoryview(whole).cast("B")
@@ -115,14 +129,19 @@ def perf_event_attr_from(data: _Buffer) -> perf_event_attr_p:
 
 
 def copy(pointer: Any, **overrides: Any) -> Any:
-    """Return a new struct like the one that *pointer* points to, with *overrides* as its other fields.
+    """Return a pointer to a new copy of the struct that *pointer* points to.
 
-    The copy of an attr keeps the original, and so what that points to: the strings of a uprobe or a kprobe. Whether two
-    structs are equal is told by their bytes: ``bytes(ffi.buffer(attr))``.
+    The copy of an attr keeps the original alive, and so the strings that the original's ``uprobe_path`` or
+    ``kprobe_func`` may point to. To compare two structs, compare their bytes: ``bytes(ffi.buffer(attr))``.
+
+    Args:
+        pointer: a pointer to a struct of this module.
+        overrides: fields of the copy that are to have another value, by their C names.
 
     Raises:
-        TypeError: no pointer to a struct, or to one that ends in an array of any length; and as the constructors.
-        OverflowError: as the constructors.
+        TypeError: *pointer* does not point to a struct, or its struct ends in an array whose length is not known; an
+            override that is no field, or no int.
+        OverflowError: an override that does not fit its field, which is named.
     """
     cdata: Any = ffi.CData
     kind = ffi.typeof(pointer) if isinstance(pointer, cdata) else None
@@ -138,7 +157,7 @@ def copy(pointer: Any, **overrides: Any) -> Any:
     if kind is _ATTR:
 
         def keep(_: Any, original: Any = pointer) -> None:
-            """Nothing: this destructor is there to keep the original."""
+            """Do nothing: as the destructor of the copy, this function keeps the original alive by its default."""
 
         memory = ffi.gc(memory, keep)
     new = ffi.new_allocator(alloc=lambda _size: memory)(kind)
@@ -152,7 +171,7 @@ def copy(pointer: Any, **overrides: Any) -> Any:
 
 
 def _constructor(ctype: str) -> Any:
-    name: Any = f"{ctype} *"  # a name that is not written out is Any to the types of ffi
+    name: Any = f"{ctype} *"  # Any: the stub of ffi.typeof() knows type names only where they are literals
     pointer = ffi.typeof(name)
 
     def construct(**fields: int) -> Any:
@@ -173,7 +192,15 @@ perf_sample_weight = _constructor("union perf_sample_weight")
 
 
 def PERF_MEM_S(a: str, s: str) -> int:  # noqa: N802
-    """Return the bits of ``PERF_MEM_<a>_<s>`` in their place in ``perf_mem_data_src.val``."""
+    """Return ``PERF_MEM_<a>_<s>`` shifted to its bits of ``perf_mem_data_src.val``, as the C macro does.
+
+    Args:
+        a: the field, as in ``"OP"``.
+        s: its value, as in ``"LOAD"``.
+
+    Raises:
+        ValueError: there is no such constant; the nearest names are given.
+    """
     try:
         return int(getattr(lib, f"PERF_MEM_{a}_{s}") << getattr(lib, f"PERF_MEM_{a}_SHIFT"))
     except AttributeError:
@@ -189,7 +216,11 @@ def _enumerators(enum: str) -> dict[int, str]:
 
 
 def name_of(enum: str, value: int) -> str:
-    """Return the C name of a value: ``name_of("perf_event_type", 9)`` is ``"PERF_RECORD_SAMPLE"``.
+    """Return the C name of an enum's value: ``name_of("perf_event_type", 9)`` is ``"PERF_RECORD_SAMPLE"``.
+
+    Args:
+        enum: the enum's tag in the header.
+        value: the number.
 
     Raises:
         ValueError: the header has no such enum, or the enum no such value.
@@ -216,10 +247,11 @@ def _named(field: str, attr: perf_event_attr_p) -> str:
 
 
 def dump(attr: perf_event_attr_p) -> str:
-    """Return the fields of *attr* that are not zero, one a line, flags and enums by their C names.
+    """Return the fields of *attr* that are not 0, one a line; flags and enum values are shown by their C names.
 
-    ``type`` is always shown, and ``config`` where it has a name. Of each union one member is shown, the one that the
-    attr's type and flags make meaningful.
+    A field that is 0 is shown too if 0 has a name there: ``type``, and ``config`` of hardware and software events. Of
+    each union only one member is shown, which follows from the type and the flags: ``sample_freq`` if ``freq`` is set,
+    for example, otherwise ``sample_period``.
     """
     attr = attr_pointer(attr)
     hidden = {

@@ -1,7 +1,8 @@
-"""Counts of events: one, a group, or many at once, in any of the 32 read formats.
+"""Read the counts of one event, of a group, or of many events at once, in any of the 32 read formats.
 
-A count is a ``struct perf_counts *``: ``value``, ``time_enabled`` and ``time_running`` in nanoseconds, ``id``, ``lost``;
-a field that the format lacks is 0. Pass the attr's own ``read_format``.
+A count is a ``struct perf_counts *`` with the fields ``value``, ``time_enabled`` and ``time_running`` (in nanoseconds),
+``id`` and ``lost``; a field that the read format does not ask for is 0. The argument ``read_format`` of the functions
+must be the ``attr.read_format`` that the event was opened with.
 
 Source: perf_event_open(2), "Reading results"; the kernel's ``perf_read_group``, ``perf_read_one``.
 """
@@ -33,12 +34,21 @@ _read_many = lib.counters_read_many
 
 
 def read(fd: int, read_format: int = 0) -> list[perf_counts_p]:
-    """Read an event, or with ``PERF_FORMAT_GROUP`` all of its group: one ``struct perf_counts *`` each, leader first.
+    """Read the count of an event, or, with ``PERF_FORMAT_GROUP``, the counts of all events of its group.
+
+    Args:
+        fd: the event; to read a group, its leader.
+        read_format: the ``attr.read_format`` that the event was opened with.
+
+    Returns:
+        A ``struct perf_counts *`` for each event, the leader's first; each owns its memory.
 
     Raises:
-        EOFError: a pinned event has lost its place on the PMU, and counts no more.
+        EOFError: the event is pinned and could not be kept on its PMU: it counts no more.
         ValueError: *read_format* is not the event's.
-        OSError: as read(2).
+        OSError: read(2) failed.
+
+    Source: the kernel's ``perf_read``.
     """
     counts = _new(_COUNTS)
     nr = _read(fd, read_format, counts, 1)
@@ -47,7 +57,7 @@ def read(fd: int, read_format: int = 0) -> list[perf_counts_p]:
     if nr <= 0:
         _failed(nr, fd, read_format)
     room = 0
-    while nr > room:  # a group may grow between two reads
+    while nr > room:  # again if the group has grown since the last read
         room = nr
         members = _new(_COUNTS_ARRAY, room)
         nr = _read(fd, read_format, members, room)
@@ -60,14 +70,15 @@ def read_into(fds: Sequence[int] | int_a, read_format: int, out: perf_counts_a) 
     """Read many events in one call into C, which releases the GIL once; return how many elements of *out* were filled.
 
     Args:
-        fds: a sequence of ints or, fastest, an ``int[]``; all events have the same *read_format*.
-        read_format: with ``PERF_FORMAT_GROUP`` each fd fills an element for each member of its group.
-        out: a ``struct perf_counts[]`` with room for all.
+        fds: the events: a sequence of ints or, fastest, an ``int[]`` cdata.
+        read_format: the ``attr.read_format`` of all of them. With ``PERF_FORMAT_GROUP`` each fd fills one element of
+            *out* for each member of its group.
+        out: a ``struct perf_counts[]`` of the caller's, with an element for every count.
 
     Raises:
-        BufferError: *out* is too small.
-        EOFError, ValueError, OSError: as :func:`read`, for the first event that fails, which is named; the exception's
-            ``index`` is its place in *fds*. The counts of those before it are in *out*.
+        BufferError: *out* has too few elements.
+        EOFError, ValueError, OSError: an event cannot be read, for the reasons of :func:`read`. The message names its
+            fd, the exception's ``index`` is its index in *fds*, and *out* has the counts of the events before it.
     """
     array: int_a = (
         fd_array(fds)
@@ -88,10 +99,11 @@ def read_into(fds: Sequence[int] | int_a, read_format: int, out: perf_counts_a) 
 
 
 def scaled(counts: perf_counts_p | perf_counts_s) -> int | None:
-    """Return the estimate ``value * time_enabled // time_running`` for an event that shared its counter.
+    """Return ``value * time_enabled // time_running``, the estimated count of an event that shared its counter.
 
-    Exact: the product has 128 bits. The value itself where the format has no times; None where the event was enabled and
-    never ran, so that nothing is known.
+    The product has 128 bits, so that it does not overflow. If both times are 0, as they are without times in the read
+    format, the result is ``value``. If only ``time_running`` is 0, the event was enabled and never on the PMU: the
+    result is None.
     """
     words = _new(_WORDS, 2)
     if not lib.counters_scale(counts_pointer(counts), words):
@@ -102,16 +114,16 @@ def scaled(counts: perf_counts_p | perf_counts_s) -> int | None:
 def read_user(page: perf_event_mmap_page_p, out: perf_counts_p | None = None) -> perf_counts_p | None:
     """Read an event of the calling thread without a system call, from its mapped control page.
 
-    The event must be one of this thread (pid 0, cpu -1). On x86 it is read by ``rdpmc``, on arm64
-    (``kernel.perf_user_access``) by the PMU's registers, on riscv64 by its CSRs.
+    The event must count the calling thread (opened with pid 0, cpu -1). The counter is read by ``rdpmc`` on x86, by the
+    PMU's registers on arm64 (if the sysctl ``kernel.perf_user_access`` is 1), by CSRs on riscv64.
 
     Args:
-        page: the event's control page, from ``ring.map(fd, 0)`` or with a ring.
-        out: a ``struct perf_counts *`` to fill; a new one unless given.
+        page: the event's control page, from ``ring.map``; ``ring.map(fd, 0)`` maps the control page alone.
+        out: a ``struct perf_counts *`` to fill; None makes a new one.
 
     Returns:
-        *out*, with ``value`` and both times; None where the kernel or the architecture allows no such read: then
-        :func:`read` the file descriptor.
+        *out* or the new one, with ``value``, ``time_enabled`` and ``time_running``. None if the kernel or the
+        architecture does not allow such a read of this event: then call :func:`read` with its file descriptor.
 
     Raises:
         ValueError: the page was unmapped, or belongs to the parent of this process.

@@ -1,6 +1,7 @@
-"""What the kernel refuses, as ``OSError`` with a reason: the only place that raises it.
+"""Raise ``OSError`` for a call that the kernel refused, with a message that says why.
 
-The reasons are found by ``_diagnose``, which the first failure imports.
+All other modules raise their ``OSError`` through this one. The reasons come from ``_diagnose``, which is imported at
+the first failure.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
     from .bindings import perf_event_attr_p
 
-# What an errno of perf_event_open means by itself. Static text, in this module: after EMFILE no file can be opened, not
-# even that of another module, and after EFAULT the attr cannot be read.
+# What an errno of perf_event_open means, whatever the arguments were. These texts need no other module and no attr:
+# after EMFILE no file can be opened, so that no module can be imported; after EFAULT the attr cannot be read.
 _REASONS = {
     EFAULT: "attr, or a string that it points to, is not in this process's memory",
     EMFILE: "this process has as many files open as RLIMIT_NOFILE allows: close some, or raise it (ulimit -n)",
@@ -32,24 +33,24 @@ _REASONS = {
 
 
 def failed(code: int, what: str, hint: str = "") -> NoReturn:
-    """Raise the ``OSError`` of an errno; its text says *what* failed, and why."""
+    """Raise the ``OSError`` for the errno *code*; its message is *what*, errno's own text and *hint* in parentheses."""
     raise OSError(code, f"{what}: {os.strerror(code)}" + (f" ({hint})" if hint else ""))
 
 
 def refused(call: str, hint: str = "") -> NoReturn:
-    """Raise what *call* left in ``ffi.errno``; *hint* is the reason where the caller knows it."""
+    """Raise the ``OSError`` for ``ffi.errno``, which *call* has set. A *hint* replaces the diagnosed reason."""
     code = ffi.errno
     failed(code, call, hint or _reason("of_call", code, call))
 
 
 def open_refused(attr: perf_event_attr_p, pid: int, cpu: int, group_fd: int, flags: int) -> NoReturn:
-    """Raise what ``perf_event_open`` left in ``ffi.errno``, with its diagnosis."""
-    code = ffi.errno  # the diagnosis may ask the kernel again
+    """Raise the ``OSError`` for ``ffi.errno``, which ``perf_event_open`` has set, with the diagnosed reason."""
+    code = ffi.errno  # saved, since the diagnosis may make further system calls
     failed(code, "perf_event_open", diagnose(code, attr, pid, cpu, group_fd, flags))
 
 
 def map_refused(fd: int, pages: int, what: str = "ring") -> NoReturn:
-    """Raise why *pages* of an event's ring, or of its AUX ring, could not be mapped, with the rule that was broken."""
+    """Raise the ``OSError`` for ``ffi.errno``, which mmap of *pages* pages of an event's ring or AUX ring has set."""
     code = ffi.errno
     failed(code, f"mmap of the {what}", _reason("of_map", code, fd, pages))
 
@@ -57,9 +58,20 @@ def map_refused(fd: int, pages: int, what: str = "ring") -> NoReturn:
 def diagnose(errno: int, attr: perf_event_attr_p, pid: int, cpu: int, group_fd: int, flags: int) -> str:
     """Say in a sentence or two why ``perf_event_open`` with these arguments gave *errno*, and what to do.
 
-    Empty where nothing is known beyond errno's own text. Where no rule is seen to be broken, ``EINVAL`` and
-    ``EOPNOTSUPP`` are explained by asking the kernel for the event with one field less, which opens it for a moment.
-    *attr* may point anywhere: it is read only where there is memory.
+    The result is "" if nothing is known beyond errno's own text. If *errno* is ``EINVAL`` or ``EOPNOTSUPP`` and no
+    known rule is broken, the event is opened again with one field at a time set to 0, and closed at once: the field
+    without which it opens is named.
+
+    Args:
+        errno: the error that the call has set.
+        attr: the call's; even a bad address is safe, since only memory that can be read is read.
+        pid: the call's.
+        cpu: the call's.
+        group_fd: the call's.
+        flags: the call's.
+
+    Raises:
+        TypeError: *attr* is no cdata.
 
     Source: the kernel's ``perf_event_open``, ``perf_copy_attr``, ``perf_event_alloc``, of Linux 6.18.
     """
@@ -69,10 +81,13 @@ def diagnose(errno: int, attr: perf_event_attr_p, pid: int, cpu: int, group_fd: 
 
 
 def _reason(about: str, *arguments: Any) -> str:
-    """Ask a function of ``_diagnose``. An explanation never hides the error that it is for: it may be missing."""
+    """Call the function *about* of ``_diagnose``, and return the reason that it gives.
+
+    If that raises, the reason is "": the caller is about to raise the kernel's own error, which must not be lost.
+    """
     try:
         from . import _diagnose
 
         return str(getattr(_diagnose, about)(*arguments))
-    except Exception:  # also where the module cannot be imported, because no more files can be opened
+    except Exception:  # among others ImportError or OSError: no more files can be opened
         return ""
