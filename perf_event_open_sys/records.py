@@ -1,11 +1,11 @@
-"""Records: the bytes of a ring as structs, samples as rows of one fixed struct.
+"""Turn the bytes of a ring into structs: each record into that of its type, each sample into a ``struct perf_sample``.
 
-A *buffer* is anything with the buffer protocol that holds whole records, as ``ring.read_into`` leaves them; an *attr* is
-the one the event was opened with, or a mapping ``{id: attr}`` for the events that share a ring. Every size, count and
-offset in the bytes is checked before it is used.
+In all functions, *buffer* is anything with the buffer protocol that holds whole records, as ``ring.read_into`` leaves
+them. *attr* is the attr that the event was opened with, or, if several events share the ring, a mapping ``{id: attr}``.
+Every size, count and offset in the bytes is checked before it is used.
 
-Source: the kernel's ``perf_output_sample``, ``perf_event__output_id_sample`` (7.3), which differ in their order from the
-comments in the header.
+Source: the kernel's ``perf_output_sample``, ``perf_event__output_id_sample`` (7.3). They write the fields in another
+order than the comments of ``<linux/perf_event.h>`` say.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _SAMPLE = ffi.typeof("struct perf_sample *")
 _SAMPLES = ffi.typeof("struct perf_sample[]")
 _WORDS = ffi.typeof("uint64_t[]")
 _BRANCHES = ffi.typeof("struct perf_branch_entry[]")
-# The fields of a sample that are there before its variable part, one word each.
+# The fields that a sample has before those of variable length; each takes 8 bytes.
 _FIXED = (
     lib.PERF_SAMPLE_IDENTIFIER | lib.PERF_SAMPLE_IP | lib.PERF_SAMPLE_TID | lib.PERF_SAMPLE_TIME | lib.PERF_SAMPLE_ADDR
 ) | (lib.PERF_SAMPLE_ID | lib.PERF_SAMPLE_STREAM_ID | lib.PERF_SAMPLE_CPU | lib.PERF_SAMPLE_PERIOD)
@@ -81,17 +81,21 @@ _new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
 
 def _array(ctype: CType[_C], pointer: perf_sample_p | perf_sample_a | char_p, size: int) -> _C:
-    """Return *size* bytes from *pointer* on as an array, which keeps the pointer."""
+    """Return the *size* bytes from *pointer* on as an array of type *ctype*, which keeps the pointer alive."""
     return ffi.from_buffer(ctype, ffi.buffer(pointer, size))
 
 
 class Samples(Sequence["perf_sample_p"]):
-    """A sequence of samples in one C array, ``cdata``. An element is a ``struct perf_sample *`` that keeps the array."""
+    """A sequence of samples, whose memory is one C array, ``cdata``.
+
+    An element is a ``struct perf_sample *``, which keeps the array alive. A slice shares the memory if its step is 1,
+    and is a copy otherwise.
+    """
 
     __slots__ = ("_keep", "cdata")
 
     def __init__(self, cdata: perf_sample_a) -> None:
-        """View a ``struct perf_sample[]``, and keep it."""
+        """Make a sequence of a ``struct perf_sample[]``, whose memory it shares and keeps alive."""
         self.cdata: perf_sample_a = samples_array(cdata)
         self._keep = keeping(cdata)
 
@@ -122,9 +126,10 @@ class Samples(Sequence["perf_sample_p"]):
         return (self[i] for i in range(len(self)))
 
     def sort_by_time(self) -> None:
-        """Sort the rows by ``time`` in place; those of one time keep their order, those without a time come first.
+        """Sort the samples by ``time``, in place. Samples of the same time keep their order; those without one have time 0.
 
-        The records of each ring are in order already, so that this is a merge.
+        This is fast for samples of several rings, one ring after the other: each ring's are in order already, so that
+        they need only be merged.
         """
         lib.records_sort(self.cdata, len(self), _new_uncleared("struct records_key[]", 2 * len(self)))
 
@@ -133,7 +138,11 @@ class Samples(Sequence["perf_sample_p"]):
 
 
 def _events(attr: _Attr, *, trailer: bool = False) -> tuple[records_event_a, list[Any]]:
-    """Return the ``records_event[]`` of the given attrs, sorted by id, and what it points to, which must outlive it."""
+    """Return the given attrs as a ``records_event[]``, sorted by id, and the attrs that it points to.
+
+    The caller holds on to the attrs as long as the array is used. With *trailer*, every attr must have
+    ``sample_id_all``.
+    """
     known = (lib.PERF_SAMPLE_MAX, lib.PERF_SAMPLE_BRANCH_MAX, lib.PERF_FORMAT_MAX)
     if isinstance(attr, ffi.CData):
         pairs = [(0, attr)]
@@ -158,7 +167,7 @@ def _events(attr: _Attr, *, trailer: bool = False) -> tuple[records_event_a, lis
 
 
 def _stopped(offset: int, n_samples: int) -> NoReturn:
-    """Raise what the C decoder left in ``ffi.errno``."""
+    """Raise the exception for ``ffi.errno``, which the C decoder has set at the record at *offset*."""
     if ffi.errno == EBADMSG:
         raise CorruptRecord(offset, n_samples)
     if ffi.errno == ENOENT:
@@ -169,19 +178,28 @@ def _stopped(offset: int, n_samples: int) -> NoReturn:
 
 
 def parse_into(buffer: _Buffer, attr: _Attr, out: perf_sample_a, *, all_records: bool = False) -> tuple[int, int]:
-    """Decode the samples of *buffer* into *out*, a ``struct perf_sample[]``; return (samples, bytes consumed).
+    """Decode the samples of *buffer* into *out*; return how many samples these are, and how many bytes were consumed.
 
-    Other records are passed over, or with *all_records* are rows too: ``type``, ``offset``, ``size`` and ``misc``, and what
-    their ``sample_id_all`` trailer says, as of :func:`sample_id`; the record itself is ``at(buffer, row.offset)``. A trailer
-    whose id is that of no event given (perf synthesises such, with the id 0) is read by the first attr. Records of perf's
-    own types, from 64 on, and those of an attr without ``sample_id_all`` have none: 0.
+    If *out* is full before the end of *buffer*, the bytes from the next sample on are not consumed.
 
-    Fewer bytes than the buffer has are consumed where *out* is full.
+    Args:
+        buffer: whole records, at most 4 GiB.
+        attr: the event's attr, or ``{id: attr}`` for several events. The samples of several must have their id at the
+            same place: give all of them ``PERF_SAMPLE_IDENTIFIER``.
+        out: a ``struct perf_sample[]`` of the caller's.
+        all_records: False passes over records that are no samples. True decodes them into elements of *out* too: these
+            have ``type``, ``offset``, ``size``, ``misc`` and the fields of their ``sample_id_all`` trailer, as
+            :func:`sample_id` returns them; the record itself is ``at(buffer, element.offset)``. If the id in a trailer
+            is no event's, as the id 0 in records that the perf tool synthesises, the trailer is decoded by the first
+            attr. The fields of the trailer are 0 for records that have none: those of the perf tool's own types (64 and
+            above), and all if the first attr lacks ``sample_id_all``.
 
     Raises:
-        CorruptRecord: a record that cannot be one of *attr*; those before it are in *out*.
-        ValueError: an attr with bits that these headers do not know; an id that is not in the mapping; attrs whose ids are
-            not at the same place; a buffer beyond 4 GiB.
+        CorruptRecord: a record is corrupt, or cannot be one of *attr*; the samples before it are in *out*.
+        ValueError: an attr has bits that these headers do not know; a sample's id is not in the mapping; the ids are
+            not at the same place; *buffer* has more than 4 GiB.
+
+    Source: the kernel's ``perf_output_sample``, ``perf_event__output_id_sample``.
     """
     return _parse(ffi.from_buffer(buffer), attr, samples_array(out), all_records=all_records)
 
@@ -197,7 +215,11 @@ def _parse(base: char_a, attr: _Attr, out: perf_sample_a, *, all_records: bool) 
 
 
 def parse(buffer: _Buffer, attr: _Attr, *, all_records: bool = False) -> Samples:
-    """Decode every sample of *buffer*, or with *all_records* every record; as :func:`parse_into`, into a new array."""
+    """Decode every sample of *buffer*, or, with *all_records*, every record, into a new array.
+
+    Arguments and exceptions are those of :func:`parse_into`; the samples before a corrupt record are the exception's
+    ``samples``.
+    """
     base = ffi.from_buffer(buffer)
     room = (lib.records_count_all if all_records else lib.records_count)(base, len(base))
     samples = _new_uncleared(_SAMPLES, room)
@@ -211,7 +233,7 @@ def parse(buffer: _Buffer, attr: _Attr, *, all_records: bool = False) -> Samples
 
 
 def columns(buffer: _Buffer, attr: _Attr, fields: Iterable[str]) -> dict[str, numpy.ndarray[Any, Any]]:
-    """Decode only the given fields of every sample of *buffer*, each into a NumPy array of its own: no rows are made.
+    """Decode only some fields of every sample of *buffer*, each field into a NumPy array of its own.
 
     Args:
         buffer: whole records, as for :func:`parse`.
@@ -219,14 +241,15 @@ def columns(buffer: _Buffer, attr: _Attr, fields: Iterable[str]) -> dict[str, nu
         fields: names of fields of ``struct perf_sample``, as in ``["ip", "pid", "tid", "time"]``.
 
     Raises:
-        CorruptRecord: as :func:`parse`; the arrays up to there are its ``columns``.
-        ValueError: a field that the struct lacks, and as :func:`parse`.
+        CorruptRecord: as :func:`parse`; the exception's ``columns`` are the arrays up to the corrupt record.
+        ValueError: ``struct perf_sample`` has no such field; and as :func:`parse`.
     """
     from ._numpy import column_arrays
 
     base = ffi.from_buffer(buffer)
     events, attrs = _events(attr)
-    # No sample is smaller than its fixed fields. One more: in a full array, what is corrupt behind would not be found.
+    # The most samples that the buffer can hold, each having at least its fixed fields. The arrays get one element more:
+    # if they were full, decoding would end before a corrupt record behind the last sample.
     smallest = min(8 + 8 * (one.sample_type & _FIXED).bit_count() for _, one in attrs)
     arrays, into = column_arrays(fields, len(base) // smallest + 1)
     progress = ffi.new("size_t[]", 2)
@@ -243,11 +266,17 @@ def columns(buffer: _Buffer, attr: _Attr, fields: Iterable[str]) -> dict[str, nu
 
 
 def sample_id(record: perf_record_p | perf_event_header_p, attr: _Attr) -> perf_sample_p:
-    """Return the ``sample_id_all`` trailer of any record but a sample: a new ``struct perf_sample *``.
+    """Return the ``sample_id_all`` trailer of a record, as a new ``struct perf_sample *``.
+
+    Args:
+        record: any record but a sample, as :func:`iterate` yields it.
+        attr: as for :func:`parse_into`.
 
     Raises:
-        CorruptRecord: the record is too short for it.
-        ValueError: the attr has no ``sample_id_all``, or as :func:`parse_into`.
+        CorruptRecord: the record is too short to have a trailer.
+        ValueError: the record is a sample; an attr has no ``sample_id_all``; and as :func:`parse_into`.
+
+    Source: the kernel's ``perf_event__output_id_sample``.
     """
     header, size = header_of(record)
     if header.type == lib.PERF_RECORD_SAMPLE:
@@ -265,7 +294,10 @@ def _checked(total: int, offset: int, size: int) -> None:
 
 
 def _view(ctype: CType[_C], buffer: Any, offset: int, count: int) -> _C:
-    """Return elements of *buffer* as an array, which keeps it; of a read-only buffer a copy, since cffi's are writable."""
+    """Return *count* elements from byte *offset* of *buffer* on as an array, which keeps the buffer alive.
+
+    If *buffer* is read-only the array is a copy, since arrays of cffi are always writable.
+    """
     size = count * ffi.sizeof(ctype.item)
     view = memoryview(buffer)
     if view.readonly:
@@ -282,16 +314,27 @@ def _bytes_of(buffer: Any, offset: int, size: int) -> memoryview:
 
 
 def callchain(buffer: _Buffer, sample: _Sample) -> uint64_t_a:
-    """Return the callchain as a ``uint64_t[]`` view of *buffer*; ``PERF_CONTEXT_*`` markers are among the addresses.
+    """Return the callchain of a sample as a ``uint64_t[]`` view of *buffer*: addresses, and ``PERF_CONTEXT_*`` markers.
 
-    cffi knows no read-only arrays: of a read-only buffer this is a copy, here and in the other functions that return one.
+    If *buffer* is read-only, this and the other functions that return an array return a copy: arrays of cffi are always
+    writable.
+
+    Args:
+        buffer: the bytes that the sample was decoded from.
+        sample: an element of what :func:`parse` returned.
+
+    Raises:
+        ValueError: *sample* was not decoded from *buffer*: it reaches beyond its end.
     """
     sample = sample_pointer(sample)
     return _view(_WORDS, buffer, sample.callchain_offset, sample.callchain_count)
 
 
 def raw(buffer: _Buffer, sample: _Sample) -> memoryview:
-    """Return the raw data as a view of *buffer*, the kernel's padding included; of a tracepoint, its fields."""
+    """Return the raw data of a sample as a view of *buffer*; the padding that the kernel adds at its end is included.
+
+    A tracepoint's raw data are its fields; ``events.tracepoint_format`` decodes them.
+    """
     sample = sample_pointer(sample)
     return _bytes_of(buffer, sample.raw_offset, sample.raw_count)
 
@@ -303,16 +346,20 @@ def branches(buffer: _Buffer, sample: _Sample) -> perf_branch_entry_a:
 
 
 def user_regs(buffer: _Buffer, sample: _Sample) -> uint64_t_a:
-    """Return the user registers of ``attr.sample_regs_user``, lowest bit first, as a ``uint64_t[]`` view of *buffer*.
+    """Return the user-space registers of a sample as a ``uint64_t[]`` view of *buffer*.
 
-    Empty where ``sample.user_regs_abi`` is ``PERF_SAMPLE_REGS_ABI_NONE``, as in a kernel thread.
+    There is one for each bit of ``attr.sample_regs_user``, that of the lowest bit first. There are none if
+    ``sample.user_regs_abi`` is ``PERF_SAMPLE_REGS_ABI_NONE``, as for a kernel thread.
     """
     sample = sample_pointer(sample)
     return _view(_WORDS, buffer, sample.user_regs_offset, sample.user_regs_count)
 
 
 def intr_regs(buffer: _Buffer, sample: _Sample) -> uint64_t_a:
-    """Return the registers of ``attr.sample_regs_intr`` at the interrupt, as :func:`user_regs`."""
+    """Return the registers at the moment of the sample, one for each bit of ``attr.sample_regs_intr``.
+
+    See :func:`user_regs`.
+    """
     sample = sample_pointer(sample)
     return _view(_WORDS, buffer, sample.intr_regs_offset, sample.intr_regs_count)
 
@@ -330,7 +377,10 @@ def aux(buffer: _Buffer, sample: _Sample) -> memoryview:
 
 
 def counts(buffer: _Buffer, sample: _Sample) -> list[perf_counts_p]:
-    """Return the counts that ``PERF_SAMPLE_READ`` put into the sample, one per group member, as ``counters.read`` does."""
+    """Return the counts that ``PERF_SAMPLE_READ`` put into a sample, as ``counters.read`` returns them.
+
+    There is one ``struct perf_counts *`` for the event, or, with ``PERF_FORMAT_GROUP``, for each member of its group.
+    """
     sample = sample_pointer(sample)
     read_format = sample.read_format
     size = lib.counters_size(read_format, sample.read_count)
@@ -342,16 +392,20 @@ def counts(buffer: _Buffer, sample: _Sample) -> list[perf_counts_p]:
 
 
 def to_numpy(samples: Samples | perf_sample_a) -> numpy.ndarray[Any, Any]:
-    """Return the samples as a structured NumPy array of the same memory, which it keeps alive; its :func:`dtype` is C's."""
+    """Return a structured NumPy array of the same memory as *samples*, which it keeps alive; see :func:`dtype`."""
     from ._numpy import view
 
     return view(samples.cdata if isinstance(samples, Samples) else samples_array(samples))
 
 
 def dtype(ctype: CType[Any] | _Name) -> numpy.dtype[Any]:
-    """Return the NumPy dtype of a struct, given as a ctype or its name: its fields by name, at C's offsets.
+    """Return the NumPy dtype of a C struct: it has the struct's fields by name, at the same offsets.
 
-    Bitfields come as the whole word, ``flags``, unless a field of a union names it. Flexible arrays are left out.
+    NumPy has no bitfields: the word that contains them is one field ``flags``, unless the struct has a union in which
+    another field is the whole word (as ``val`` in ``perf_mem_data_src``). Flexible arrays are left out.
+
+    Args:
+        ctype: a ctype, or its name, as in ``"struct perf_sample"``.
     """
     from ._numpy import dtype
 

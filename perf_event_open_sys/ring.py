@@ -1,10 +1,11 @@
-"""The mapped ring of an event: records from the kernel, in order, without a lock.
+"""Map and read the ring buffer of an event, into which the kernel writes its records.
 
-A ring is its control page, a ``struct perf_event_mmap_page *``. One thread at a time may consume a ring; the kernel writes
-it meanwhile from any CPU. What is handed out are copies, except for :func:`data`.
+A ring is represented by its control page, a ``struct perf_event_mmap_page *``. Only one thread at a time may read from
+a ring; the kernel may write to it meanwhile. All functions copy the records out of the ring, except :func:`data`.
 
-A page that is gone, because it was released or because this process is a forked child, is a ``ValueError`` in every
-function. A page that the caller has mapped himself is taken as it is, its geometry being what it says.
+Every function raises ``ValueError`` for a page whose mapping is gone: it was released, or this process is a forked
+child of the one that mapped it. A page that the caller has mapped without :func:`map` is accepted; the sizes of its
+rings are read from the page.
 
 Source: perf_event_open(2), "MMAP layout"; the kernel's ``kernel/events/ring_buffer.c``.
 """
@@ -51,7 +52,7 @@ _new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
 
 def _ring(page: perf_event_mmap_page_p, *, writable: bool = False) -> tuple[perf_event_mmap_page_p, int]:
-    """Return a pointer that keeps the mapping of *page*, and the size of its data ring in bytes, 0 if that is none."""
+    """Return a pointer that keeps the mapping of *page* alive, and the size of the data ring in bytes (0: no data ring)."""
     found = find(page)
     if found is None:
         page = page_pointer(page)
@@ -63,12 +64,13 @@ def _ring(page: perf_event_mmap_page_p, *, writable: bool = False) -> tuple[perf
 
 
 def _map(ctype: CType[_P], fd: int, pages: int, *, offset: int = 0, writable: bool = True) -> _P:
-    """Map a ring of *pages* from *offset* on; at offset 0 the control page comes before it."""
+    """Map a ring of *pages* pages at *offset* of the event's file; at offset 0, one page more: the control page."""
     event_id = ffi.new("uint64_t *")
     ring_size = pages * _PAGE_SIZE
     size = ring_size + (0 if offset else _PAGE_SIZE)
     address = ffi.NULL
-    if not lib.ioctl_id(fd, event_id):  # refused by every file that is no event: mmap would map most of them
+    # The ioctl fails for a file that is no event, for which mmap could succeed.
+    if not lib.ioctl_id(fd, event_id):
         address = lib.ring_map(fd, size, offset, writable)
     if not address:
         errors.map_refused(fd, size // _PAGE_SIZE, "AUX ring" if offset else "ring")
@@ -83,39 +85,46 @@ def map(fd: int, data_pages: int, *, overwrite: bool = False) -> perf_event_mmap
 
     Args:
         fd: the event.
-        data_pages: the size of the ring in pages: a power of two, or 0 for the control page alone. 128 pages of 4 KiB
-            are what an ordinary user may lock on most machines, all his rings together.
-        overwrite: let the kernel overwrite what was not read: the mapping is read-only, and with ``attr.write_backward``
-            :func:`snapshot_into` reads it.
+        data_pages: the size of the ring in pages: a power of two, or 0 for the control page alone. On most machines all
+            rings of an ordinary user together may have 128 pages of 4 KiB (``kernel.perf_event_mlock_kb``).
+        overwrite: True maps the ring read-only: the kernel then overwrites the oldest records, read or not. Open the
+            event with ``attr.write_backward``, and read the ring by :func:`snapshot_into`.
 
     Raises:
         ValueError: *data_pages* is no power of two.
         OSError: ``EPERM`` where ``kernel.perf_event_mlock_kb`` is used up, ``EINVAL`` for an inherited per-task event,
             ``ENOTTY`` where *fd* is no event, …
     """
-    data_pages = range(data_pages).stop  # an int of Python's: one of NumPy's would wrap when it is multiplied
+    data_pages = range(data_pages).stop  # a Python int, whatever integer was given: NumPy's would wrap when multiplied
     if data_pages < 0 or data_pages & (data_pages - 1):
         raise ValueError(f"data_pages is {data_pages}, and must be a power of two or 0")
     return _map(_PAGE, fd, data_pages, writable=not overwrite)
 
 
 def head(page: perf_event_mmap_page_p) -> int:
-    """Return where the kernel writes next: 64-bit and monotonic, loaded with acquire order."""
+    """Return ``data_head``, the position where the kernel writes next, loaded with acquire order.
+
+    Positions are 64-bit byte counts that only grow; position ``p`` is at index ``p % page.data_size`` of :func:`data`.
+    """
     return lib.ring_head(_ring(page)[0])
 
 
 def tail(page: perf_event_mmap_page_p) -> int:
-    """Return how far the ring was read: 64-bit and monotonic."""
+    """Return ``data_tail``, the position up to which the ring was read; see :func:`head`."""
     return lib.ring_tail(_ring(page)[0])
 
 
 def set_tail(page: perf_event_mmap_page_p, tail: int) -> None:
-    """Give the room before *tail* back to the kernel, with release order."""
+    """Set ``data_tail``, with release order: the kernel may overwrite everything before the position *tail*.
+
+    Raises:
+        ValueError: *page* is gone, or mapped read-only (``overwrite=True``).
+    """
     lib.ring_set_tail(_ring(page, writable=True)[0], tail)
 
 
 def data(page: perf_event_mmap_page_p) -> memoryview:
-    """Return the data pages as a read-only memoryview, which keeps the mapping until it is gone itself.
+    """Return the data pages as a read-only memoryview, which keeps the ring mapped as long as the view exists.
 
     Position ``p`` is at index ``p % page.data_size``. Bytes before the tail may change at any time.
     """
@@ -126,7 +135,7 @@ def data(page: perf_event_mmap_page_p) -> memoryview:
 def read_into(page: perf_event_mmap_page_p, buffer: _Buffer) -> int:
     """Move as many whole records as fit into *buffer*, oldest first; return their size in bytes, 0 if there are none.
 
-    The head is loaded once and the tail stored once. Records that wrap are joined.
+    ``data_head`` is loaded once, ``data_tail`` stored once. A record that continues at the start of the ring is joined.
 
     Args:
         page: the ring, from :func:`map`.
@@ -135,8 +144,11 @@ def read_into(page: perf_event_mmap_page_p, buffer: _Buffer) -> int:
     Raises:
         BufferError: *buffer* is smaller than the next record (the message says how large that is), or not writable or
             contiguous. Nothing is consumed.
-        CorruptRecord: the next record's header cannot be one. Those before it were delivered.
-        ValueError: *page* is gone, or no ring that is read forward.
+        CorruptRecord: the next record's header cannot be one; earlier calls have returned the records before it.
+            Headers are only looked at if *buffer* is smaller than what the ring holds.
+        ValueError: *page* is gone, mapped read-only (``overwrite=True``), or not a ring that is read forward.
+
+    Source: the kernel's ``__perf_output_begin``, ``perf_output_put_handle``.
     """
     owner, data_size = _ring(page, writable=True)
     target = ffi.from_buffer(buffer, require_writable=True)
@@ -147,7 +159,7 @@ def read_into(page: perf_event_mmap_page_p, buffer: _Buffer) -> int:
 
 
 def read(page: perf_event_mmap_page_p) -> bytearray:
-    """Return all whole records that are there now, as :func:`read_into`."""
+    """Return all whole records that are in the ring now, and consume them; exceptions as for :func:`read_into`."""
     owner, data_size = _ring(page)
     size = (lib.ring_head(owner) - lib.ring_tail(owner)) % 2**64
     # A ring that looks empty gets 64 KiB, the largest record there can be, for a record that arrives now.
@@ -159,21 +171,22 @@ def read(page: perf_event_mmap_page_p) -> bytearray:
 def drain_into(pages: Sequence[perf_event_mmap_page_p], buffer: _Buffer) -> int:
     """Move the records of many rings into *buffer*, ring after ring, in one call into C; return their size in bytes.
 
-    What fits is moved, in whole records, and the rest stays where it is. No ring starves: each first gets an equal share
-    of the buffer, and what small rings leave over goes to those that have more. The records of each ring are in order;
-    ``records.parse(…).sort_by_time()`` puts those of all rings in order.
+    As many whole records as fit are moved; the others stay in their rings. If not all fit, each ring first gets an
+    equal share of the buffer, and what small rings do not use of theirs goes to the rings that have more. The records
+    of each ring are in order; ``records.parse(…).sort_by_time()`` puts those of all rings in order.
+
+    If the function raises, nothing was consumed from any ring, and for an error of one page the exception's ``index``
+    is that page's index in *pages*.
 
     Args:
-        pages: rings, from :func:`map`, of one consumer.
-        buffer: any writable buffer; as large as all rings together, it takes everything that is there.
+        pages: rings, from :func:`map`, that only the calling thread reads now.
+        buffer: any writable buffer; one as large as all rings together takes everything that they hold.
 
     Raises:
-        BufferError: there are records, and *buffer* is smaller than any ring's next one; or it is not writable or
-            contiguous.
-        CorruptRecord: a ring must be cut, and its next record's header cannot be one.
-        ValueError: a page is gone, mapped read-only, or no ring that is read forward.
-
-        Nothing is consumed then, of no ring; ``index`` is the place of the page that was refused.
+        BufferError: there are records, and *buffer* is smaller than the next record of every ring; or it is not
+            writable or contiguous.
+        CorruptRecord: a ring has more than its share, and its next record's header cannot be one.
+        ValueError: a page is gone, mapped read-only, or not a ring that is read forward.
     """
     if not isinstance(pages, (list, tuple)):
         pages = list(pages)
@@ -197,7 +210,7 @@ def drain_into(pages: Sequence[perf_event_mmap_page_p], buffer: _Buffer) -> int:
 def _group(
     pages: Sequence[perf_event_mmap_page_p], key: tuple[int, ...]
 ) -> tuple[list[perf_event_mmap_page_p], _perf_event_mmap_page_p_a, uint64_t_a]:
-    """Return the owners of *pages*, and the pointers to them and their sizes as C takes them."""
+    """Return a list of pointers that keep *pages* mapped, and arrays for C of the pages and of their rings' sizes."""
     owners, sizes = [], []
     for place, page in enumerate(pages):
         try:
@@ -210,22 +223,29 @@ def _group(
     group = owners, ffi.new(_PAGES, owners), ffi.new(_SIZES, sizes)
     if len(groups) > _GROUPS_KEPT:
         groups.clear()
-    if all(builtins.map(find, pages)):  # of the caller's own mappings nobody would say that they are gone
+    # Kept only if all pages are from map(): if the caller unmapped a page of his own, nothing here would notice.
+    if all(builtins.map(find, pages)):
         groups[key] = group
     return group
 
 
 def snapshot_into(page: perf_event_mmap_page_p, buffer: _Buffer) -> int:
-    """Copy what an overwritten ring holds, newest record first, up to the first torn one; return the size in bytes.
+    """Copy the records that a ring written backward holds, newest first; return their size in bytes.
 
-    For :func:`map` with ``overwrite=True`` of an event with ``attr.write_backward``. Nothing is consumed, and the kernel
-    goes on writing over the oldest unless ``ioctls.pause_output`` stops it. Of a ring that is being written, the records
-    that were overwritten during the copy are left out, and besides as many bytes of the oldest as the largest record
-    has: the kernel may be writing one there.
+    The event was opened with ``attr.write_backward``, and the ring mapped with ``overwrite=True``. Nothing is consumed,
+    and the kernel goes on overwriting the oldest records, unless ``ioctls.pause_output`` stops it. Records that were
+    overwritten during the copy are left out. If the kernel is writing, so are the oldest of the others, as many bytes
+    as the largest record has: the kernel may be writing a record there.
+
+    Args:
+        page: the ring, from :func:`map`.
+        buffer: any writable buffer; one as large as the ring takes everything.
 
     Raises:
         BufferError: *buffer* is smaller than the newest record, or not writable or contiguous.
-        ValueError: *page* is gone, or no ring that is written backward.
+        ValueError: *page* is gone, or not a ring that is written backward.
+
+    Source: the kernel's ``__perf_output_begin``, for ``write_backward``.
     """
     owner, data_size = _ring(page)
     target = ffi.from_buffer(buffer, require_writable=True)
@@ -238,9 +258,10 @@ def snapshot_into(page: perf_event_mmap_page_p, buffer: _Buffer) -> int:
 
 
 def map_aux(fd: int, page: perf_event_mmap_page_p, aux_pages: int) -> uint8_t_p:
-    """Map the AUX ring of an event behind its data ring; return an owned ``uint8_t *``, as :func:`map`.
+    """Map the AUX ring of an event; return a ``uint8_t *``, which owns the mapping as the pointer from :func:`map` does.
 
-    ``page.aux_offset`` and ``page.aux_size`` are set, as the kernel asks; where it refuses, they are as they were.
+    The kernel wants ``page.aux_offset`` and ``page.aux_size`` to be set before: this function sets them, and restores
+    them if the kernel refuses the mapping.
 
     Args:
         fd: the event, of a PMU with an AUX area: Intel PT and BTS, ARM SPE and CoreSight, …
@@ -265,18 +286,22 @@ def map_aux(fd: int, page: perf_event_mmap_page_p, aux_pages: int) -> uint8_t_p:
 
 
 def read_aux_into(page: perf_event_mmap_page_p, aux: uint8_t_p | uint8_t_a, buffer: _Buffer) -> int:
-    """Move what is in the AUX ring into *buffer*, oldest first, as much as fits; return its size in bytes.
+    """Copy the unread bytes of the AUX ring into *buffer*, oldest first, as many as fit; return how many.
 
-    ``aux_head`` and ``aux_tail`` are monotonic, 64-bit, and never masked when stored.
+    ``aux_tail`` is advanced past them: the kernel may overwrite them. ``aux_head`` and ``aux_tail`` are positions that
+    only grow, as ``data_head`` and ``data_tail``.
 
     Args:
         page: the ring, from :func:`map`.
-        aux: its AUX ring, from :func:`map_aux`; or a ``uint8_t[]`` of the caller's, as long as the ring.
+        aux: its AUX ring: the pointer from :func:`map_aux`, or a ``uint8_t[]`` over a mapping of the caller's that has
+            at least ``page.aux_size`` bytes.
         buffer: any writable buffer.
 
     Raises:
         BufferError: *buffer* is not writable or contiguous.
         ValueError: *page* or *aux* is gone, or *page* describes no AUX ring.
+
+    Source: the kernel's ``perf_aux_output_begin``, ``perf_aux_output_end``.
     """
     owner, _ = _ring(page, writable=True)
     aux, aux_size = _aux_ring(aux, owner)
@@ -288,7 +313,7 @@ def read_aux_into(page: perf_event_mmap_page_p, aux: uint8_t_p | uint8_t_a, buff
 
 
 def _aux_ring(aux: uint8_t_p | uint8_t_a, page: perf_event_mmap_page_p) -> tuple[uint8_t_p | uint8_t_a, int]:
-    """Return a pointer that keeps the mapping of *aux*, and the ring's size in bytes, 0 if *aux* is shorter than that."""
+    """Return a pointer that keeps *aux* mapped, and the size of the AUX ring in bytes; 0 if *aux* is a shorter array."""
     kind = ffi.typeof(aux) if isinstance(aux, ffi.CData) else None
     if kind is _AUX and aux:
         found = find(aux)

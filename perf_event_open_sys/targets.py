@@ -1,4 +1,4 @@
-"""What events are opened on: the CPUs that are online, the threads of a process, a command held before its exec."""
+"""List the CPUs and threads that events can be opened on, and start a command on which they are opened before its exec."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ else:
 
 __all__ = ["Command", "online_cpus", "threads"]
 
-_NOT_STARTED = 127  # the exit status of a child that did not come to its exec
+_NOT_STARTED = 127  # the exit status of a child that ended before its exec, or whose exec failed
 
 
 def online_cpus() -> tuple[int, ...]:
@@ -39,11 +39,11 @@ def threads(pid: int) -> tuple[int, ...]:
     """Return the ids of the threads that a process has now, in order.
 
     Raises:
-        ProcessLookupError: there is no such process; *pid* may be a thread of one, which is named then.
+        ProcessLookupError: there is no such process; if *pid* is a thread of another process, the message names that.
     """
     status = dict(line.split(":", 1) for line in contents(f"/proc/{pid:d}/status").splitlines() if ":" in line)
     process = int(status.get("Tgid", pid))
-    if process != pid:  # /proc has threads, too: it does not list them
+    if process != pid:  # /proc/TID exists for every thread, though a listing of /proc does not show it
         raise ProcessLookupError(ESRCH, f"{pid} is no process, but a thread of process {process}")
     try:
         return tuple(sorted(map(int, os.listdir(f"/proc/{pid:d}/task"))))
@@ -52,7 +52,7 @@ def threads(pid: int) -> tuple[int, ...]:
 
 
 def pidfd(pid: int, flags: int = 0) -> int:
-    """Return a file that is readable once a process has ended, or -1 where there are none (before Linux 5.3)."""
+    """Return a pidfd, which poll(2) finds readable once the process has ended; -1 if there is none, as before Linux 5.3."""
     try:
         return os.pidfd_open(pid, flags)
     except (OSError, AttributeError):  # AttributeError: Python was built on an older Linux
@@ -60,14 +60,14 @@ def pidfd(pid: int, flags: int = 0) -> int:
 
 
 class Command:
-    """A program that is forked, and held before its exec until :meth:`start`.
+    """A child process that waits before its exec of a program until :meth:`start` is called.
 
-    Between the two, events are opened on ``pid`` with ``enable_on_exec``: they count the program and nothing of the fork.
-    A context manager: at its end the program is killed, if it still runs, and no process is left behind. A held child ends
-    by itself when the process that made it ends.
+    Before that call, open events on ``pid`` with ``enable_on_exec``: they count the program, and nothing of the fork.
+    As a context manager, it kills the child at the end of the block if that still runs, and waits for it. A child that
+    has not been started ends by itself when the process that made it ends.
 
-    The program gets the caller's signal mask; SIGPIPE and SIGXFSZ, which Python ignores, at their defaults; and the open
-    files that are inheritable. *argv* is searched for in the PATH of *env*, as by ``subprocess``.
+    The program gets the caller's signal mask and the open files that are inheritable. SIGPIPE and SIGXFSZ, which Python
+    ignores, have their default actions again. The program is searched for in the PATH of *env*, as by ``subprocess``.
 
     Args:
         argv: The program and its arguments, each a str, bytes or path.
@@ -87,9 +87,11 @@ class Command:
         cwd: _StrOrBytesPath | None = None,
     ) -> None:
         self.pid = -1
-        self.rusage: resource.struct_rusage | None = None  # what it used, once it was waited for
+        self.rusage: resource.struct_rusage | None = None  # set by wait()
         self._started, self._status, self._owner = False, -1, os.getpid()
-        self._pipes: list[int] = []  # go: reading and writing end; error: the same
+        # Reading and writing end of two pipes: by one start() tells the child to go on, by the other the child tells
+        # why its exec failed.
+        self._pipes: list[int] = []
         self._argv = _strings(argv)
         self._env = None if env is None else _environment(env)
         self._cwd = None if cwd is None else _string(cwd)
@@ -101,16 +103,16 @@ class Command:
             raise
 
     def start(self) -> None:
-        """Let the program go.
+        """Let the child exec the program; return when it has.
 
         Raises:
-            OSError: it cannot be run: the error of its exec, or of the change to *cwd*.
+            OSError: the exec failed, or before it the change to the directory *cwd*.
             ValueError: it was started before, or has been closed.
         """
         if self._started:
             raise ValueError(f"command {self.pid} was started before, or is closed")
         self._started = True
-        os.write(self._pipes[1], b"x")  # the reading end is open here, too: a child that is dead is no broken pipe
+        os.write(self._pipes[1], b"x")  # no EPIPE if the child is dead: the reading end is open in this process too
         error = self._pipes[2]
         reason = b"".join(iter(lambda: os.read(error, 4096), b""))  # ends when the exec closes the child's end
         self._close_pipes()
@@ -120,13 +122,14 @@ class Command:
             raise OSError(int(code), os.strerror(int(code)), os.fsdecode(name))
 
     def wait(self) -> int:
-        """Wait for the program's end; return its exit status, or 128 + n where signal n killed it.
+        """Wait for the program's end; return its exit status, or 128 + n if signal n killed it.
 
-        ``rusage`` then is what it and the children that it has waited for used. Called again, it returns the same.
+        This sets ``rusage``: what the program used, and those of its children that it has waited for. Called again, the
+        method returns the same status.
 
         Raises:
             ValueError: the program was not started.
-            ChildProcessError: somebody else has waited for it, or SIGCHLD is ignored.
+            ChildProcessError: another part of this process has waited for the child, or SIGCHLD is ignored.
         """
         if self._status < 0:
             if not self._started:
@@ -137,14 +140,14 @@ class Command:
         return self._status
 
     def send_signal(self, number: int) -> None:
-        """Send a signal to the program, unless it was waited for: its pid may be another's then."""
+        """Send a signal to the child; do nothing once it was waited for: its pid may belong to another process by then."""
         if self.pid > 0 and self._status < 0:
             os.kill(self.pid, number)
 
     def close(self) -> None:
-        """Kill the program, if it was not waited for, and wait for it."""
+        """Kill the child and wait for it, unless it was waited for already."""
         try:
-            if self._owner == os.getpid():  # a forked copy of this object kills nothing
+            if self._owner == os.getpid():  # in a forked child of ours, this object is a copy: it must not kill
                 self.send_signal(signal.SIGKILL)
                 self._started = True
                 if self.pid > 0:
@@ -155,7 +158,7 @@ class Command:
             self._close_pipes()
 
     def __del__(self) -> None:
-        if getattr(self, "_pipes", None):  # it is held, and nobody can start it any more
+        if getattr(self, "_pipes", None):  # not started, and nothing can start it any more
             self.close()
 
     def __enter__(self) -> Command:
@@ -173,7 +176,7 @@ class Command:
         self._pipes += os.pipe()
         self._pipes += os.pipe()
         parent = pidfd(os.getpid())
-        # No handler runs between the fork and the note of its pid.
+        # All signals are blocked, so that no handler raises between the fork and the assignment to self.pid.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             self.pid = _fork()
@@ -186,13 +189,15 @@ class Command:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _run_child(self, mask: set[int | signal.Signals], parent: int) -> NoReturn:
-        """Be the child: wait for the word to go, or for the end of the parent."""
+        """Run in the child: wait for the byte that start() writes, then exec; or for the end of the parent, then exit."""
         try:
             go, _, _, error = self._pipes
             _restore_signals(mask)
             _close_uninherited({go, error, parent})
             poll = select.poll()
-            poll.register(go, select.POLLIN)  # at its end, too: but another child may have the writing end open
+            # Readable too if the parent ends and so closes the writing end; unless another child has that open as well,
+            # hence the pidfd.
+            poll.register(go, select.POLLIN)
             if parent >= 0:
                 poll.register(parent, select.POLLIN)
             poll.poll()
@@ -207,7 +212,8 @@ class Command:
             if self._cwd is not None:
                 os.chdir(self._cwd)
             name = self._argv[0]
-            reason = None if name else OSError(ENOENT, "")  # as the kernel has it; Python's exec is no OSError
+            # For an empty name the kernel's error is ENOENT; os.execv would raise ValueError.
+            reason = None if name else OSError(ENOENT, "")
             for path in self._paths if name else ():
                 try:
                     if self._env is None:
@@ -215,7 +221,7 @@ class Command:
                     else:
                         os.execve(path, self._argv, self._env)
                 except OSError as failed:
-                    # As a shell does: of all that is wrong along PATH, the last that is more than "not here".
+                    # As in a shell: of the errors along PATH, report the last that is not just "no such file here".
                     if reason is None or failed.errno not in (ENOENT, ENOTDIR):
                         reason = failed
             if reason:
@@ -225,7 +231,7 @@ class Command:
 
 
 def _fork() -> int:
-    """Fork, and say nothing of other threads, for which the child is prepared."""
+    """Fork without Python's warning about other threads: the child runs only code that needs none of their locks."""
     if sys.version_info < (3, 12):
         return os.fork()
     import warnings
@@ -238,22 +244,22 @@ def _fork() -> int:
 def _restore_signals(mask: set[int | signal.Signals]) -> None:
     for number in signal.valid_signals():
         ours = callable(signal.getsignal(number)) or number in (signal.SIGPIPE, signal.SIGXFSZ)
-        if ours:  # a handler of the parent's is not to run here
+        if ours:  # handlers of the parent must not run in the child
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _close_uninherited(kept: set[int]) -> None:
-    """Close what the exec would close: a held child is not to keep the other end of the parent's pipes open."""
+    """Close the files that the exec would close: a waiting child must not keep the parent's pipes open, for example."""
     try:
         fds = [int(name) for name in os.listdir("/proc/self/fd")]
-    except OSError:  # no /proc: they are closed by the exec
+    except OSError:  # /proc is not mounted: the files stay open until the exec
         return
     for fd in fds:
         try:
             if fd not in kept and not os.get_inheritable(fd):
                 os.close(fd)
-        except OSError:  # the directory itself, which is closed by now
+        except OSError:  # the fd by which os.listdir() read the directory is closed by now
             pass
 
 
@@ -282,7 +288,7 @@ def _environment(env: Mapping[str, str] | Mapping[bytes, bytes]) -> dict[bytes, 
 
 
 def _candidates(program: bytes, env: dict[bytes, bytes] | None) -> list[bytes]:
-    """Return where a program may be: itself if it has a slash, or in each directory of PATH."""
+    """Return the paths to try for a program: itself if it has a slash, otherwise one in each directory of PATH."""
     if b"/" in program or not program:
         return [program]
     path = (os.environb if env is None else env).get(b"PATH", os.fsencode(os.defpath))
