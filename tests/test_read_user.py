@@ -111,6 +111,31 @@ def test_the_cycle_clock_extends_the_time_enabled():
     assert (first.time_running, second.time_running) == (5, 5)
 
 
+@pytest.mark.skipif(not USER_READ, reason=f"no user-space read on {MACHINE}")
+def test_every_field_of_the_clock_is_the_pages():
+    """A mask of 0 leaves the page's time_cycles, whatever the clock says: the times are known to the last bit."""
+    page = b.perf_event_mmap_page(
+        cap_user_rdpmc=1, cap_user_time=1, cap_user_time_short=1, time_enabled=9, time_running=5
+    )
+    page.time_offset, page.time_cycles, page.time_mask, page.time_mult, page.time_shift = 1000, 70, 0, 6, 2
+    counts = counters.read_user(page)
+    assert (counts.value, counts.time_enabled, counts.time_running) == (0, 9 + 1000 + 70 * 6 // 4, 5)
+    page.cap_user_time = 0
+    assert counters.read_user(page).time_enabled == 9
+
+
+@pytest.mark.skipif(not USER_READ, reason=f"no user-space read on {MACHINE}")
+def test_a_page_without_user_reads_has_none():
+    """Where the kernel allows none, the rest of the page says nothing, and what was given is left as it was."""
+    page, out = b.perf_event_mmap_page(cap_user_time=1, offset=7), ffi.new("struct perf_counts *", {"value": 3})
+    assert counters.read_user(page, out) is None
+    assert out.value == 3
+    assert lib.counters_read_user(page, out) == 0
+    page.cap_user_rdpmc = 1
+    assert lib.counters_read_user(page, out) == 1
+    assert out.value == 7
+
+
 def test_a_hardware_counter_reads_the_same_with_and_without_the_kernel(event):
     """Between two reads of the file, the user-space read lies between them."""
     # On arm64 config1 bit 1 asks for user access; elsewhere nothing is asked.

@@ -119,6 +119,13 @@ def check_corrupt(good, bad, attr, rest=b""):
     assert [bytes(ffi.buffer(out + i)) for i in range(2)] == expected
 
 
+def test_an_abi_of_16_bits_is_one():
+    """The largest that struct perf_sample can say; one more is corrupt, as above."""
+    attr = perf_event_attr(sample_type=b.PERF_SAMPLE_REGS_USER, sample_regs_user=1)
+    [sample] = records.parse(record(SAMPLE, u64(2**16 - 1, 1)), attr)
+    assert (sample.user_regs_abi, sample.user_regs_count) == (2**16 - 1, 1)
+
+
 def test_an_attr_that_does_not_fit_is_a_corrupt_record():
     """Samples of another attr are too long or too short for this one."""
     for other in (b.PERF_SAMPLE_IP | b.PERF_SAMPLE_TIME, 0, b.PERF_SAMPLE_CALLCHAIN):

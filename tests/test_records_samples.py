@@ -1,5 +1,6 @@
 """Decoding samples: every combination of fields, in the kernel's order, of one event and of several."""
 
+import errno
 import itertools
 import random
 
@@ -19,7 +20,7 @@ from support.samples import (
 )
 
 from perf_event_open_sys import bindings as b
-from perf_event_open_sys import ffi, perf_event_attr, records
+from perf_event_open_sys import ffi, lib, perf_event_attr, records
 
 
 @REPEATABLE
@@ -142,6 +143,34 @@ def test_ids_at_different_places_are_a_value_error(others):
     with pytest.raises(ValueError, match="PERF_SAMPLE_IDENTIFIER") as caught:
         records.parse(record(b.PERF_RECORD_SAMPLE, u64(1)), attrs)
     assert not isinstance(caught.value, records.CorruptRecord)
+
+
+@pytest.mark.parametrize("ids", [(7,), (1, 2), (0, 2)], ids=str)
+def test_events_without_any_id_cannot_be_told_apart(ids):
+    """A mapping asks for ids: without them, of one event or of several, nothing is decoded, no trailer either."""
+    attrs = dict.fromkeys(ids, perf_event_attr(sample_type=b.PERF_SAMPLE_IP | b.PERF_SAMPLE_CPU, sample_id_all=1))
+    with pytest.raises(ValueError, match="PERF_SAMPLE_IDENTIFIER"):
+        records.parse(record(b.PERF_RECORD_SAMPLE, u64(7, 7)), attrs)
+    [lost] = records.iterate(record(b.PERF_RECORD_LOST, u64(1, 2, 7)))
+    with pytest.raises(ValueError, match="PERF_SAMPLE_IDENTIFIER"):
+        records.sample_id(lost, attrs)
+
+
+def test_the_id_0_is_an_id_among_several():
+    """Records that perf makes itself have it."""
+    kinds = b.PERF_SAMPLE_IDENTIFIER | b.PERF_SAMPLE_TIME, b.PERF_SAMPLE_IDENTIFIER | b.PERF_SAMPLE_ADDR
+    attrs = dict(zip((0, 5), (perf_event_attr(sample_type=kind) for kind in kinds), strict=True))
+    samples = records.parse(record(b.PERF_RECORD_SAMPLE, u64(5, 9)) + record(b.PERF_RECORD_SAMPLE, u64(0, 8)), attrs)
+    assert [(one.id, one.time, one.addr) for one in samples] == [(5, 0, 9), (0, 8, 0)]
+
+
+def test_no_event_at_all_is_refused_in_c_too():
+    """-1 and EINVAL, for samples and for trailers."""
+    out, done, consumed = ffi.new("struct perf_sample[]", 1), ffi.new("size_t *"), ffi.new("size_t *")
+    assert lib.records_parse(GOOD, len(GOOD), ffi.NULL, 0, out, 1, consumed, done) == -1
+    assert ffi.errno == errno.EINVAL
+    assert lib.records_sample_id(GOOD, len(GOOD), ffi.NULL, 0, out) == -1
+    assert ffi.errno == errno.EINVAL
 
 
 def test_an_unknown_id_is_a_value_error_that_says_where():
