@@ -1,4 +1,4 @@
-/* The same work in plain C: each function runs `n` rounds and returns the nanoseconds they took. */
+/* The work of the benchmarks in plain C. Each function returns the nanoseconds that all of its work took. */
 #define _GNU_SOURCE
 #include <linux/perf_event.h>
 #include <stdint.h>

@@ -22,7 +22,7 @@ CHAIN_RECORD = struct.Struct("=IHHQIIQQ8Q")
 
 
 def chains(size: int) -> bytes:
-    """Return that many bytes of samples with callchains of 8."""
+    """Return at most *size* bytes of samples, each with a callchain of 8 addresses."""
     n = size // CHAIN_RECORD.size
     one = (b.PERF_RECORD_SAMPLE, b.PERF_RECORD_MISC_USER, CHAIN_RECORD.size)
     return b"".join(CHAIN_RECORD.pack(*one, 0x400000 + i, 1, 2, i, 8, *range(i, i + 8)) for i in range(n))
@@ -73,7 +73,7 @@ def ctypes_loop(buffer: bytes) -> int:
 
 
 def kernels_module_ns() -> float | None:
-    """Return what the kernel's own Python module takes to read one sample, where it can be imported."""
+    """Return the nanoseconds in which the kernel's own Python module ``perf`` reads a sample; None if it is not there."""
     sys.path.append("/usr/lib/python3/dist-packages")  # where Debian's linux-perf has it, for Debian's Python version
     try:
         import perf  # type: ignore[import-not-found]

@@ -1,4 +1,4 @@
-"""How the benchmarks measure: a subject and its baseline in turn, the table, and the C of baseline.c."""
+"""Measure a subject and its baseline in turn, print the table, and load the C functions of baseline.c."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from perf_event_open_sys import perf_event_attr
 
 
 class Row(NamedTuple):
-    """A line of the table: *ns* of the subject and of the baseline, per operation; *reach* is the ratio aimed at."""
+    """A line of the table. *ns* and *baseline_ns* are nanoseconds per operation; *reach* is the highest ratio wanted."""
 
     what: str
     baseline: str
@@ -31,7 +31,10 @@ class Row(NamedTuple):
 
 
 def paired(baseline: Callable[[], float], subject: Callable[[], float], rounds: int) -> tuple[float, float, float]:
-    """Run both in turn; return the median of each and of their ratios. Each returns its nanoseconds per operation."""
+    """Call both in turn, *rounds* times; each call returns its nanoseconds per operation.
+
+    Returns the median of *subject*, that of *baseline*, and the median of the ratios subject / baseline of all rounds.
+    """
     baseline()
     subject()
     pairs = [(baseline(), subject()) for _ in range(rounds)]
@@ -43,7 +46,7 @@ def paired(baseline: Callable[[], float], subject: Callable[[], float], rounds: 
 
 
 def timed(work: Callable[[], object], per: int = 1) -> Callable[[], float]:
-    """Return what times *work*, per one of the *per* operations it does."""
+    """Return a function that calls *work* and returns the nanoseconds it took for each of its *per* operations."""
 
     def run() -> float:
         start = perf_counter_ns()
@@ -71,7 +74,7 @@ def c_baseline() -> Any:
 
 
 def software_attr(**fields: Any) -> Any:
-    """Return the attr of a page fault counter of user space, which everybody may open."""
+    """Return the attr of an event that counts page faults in user space, which an ordinary user may open."""
     page_faults = {"type": b.PERF_TYPE_SOFTWARE, "config": b.PERF_COUNT_SW_PAGE_FAULTS, "exclude_kernel": 1}
     return perf_event_attr(**page_faults, **fields)
 

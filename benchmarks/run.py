@@ -3,9 +3,9 @@
 
     python benchmarks/run.py [--json] [--rounds N]
 
-Each figure is the median over rounds in which the baseline and the subject take turns, so that a noisy machine harms both
-alike. Peers are measured where they can be imported: ctypes and struct always, NumPy's absence costs nothing, the
-kernel's own ``perf`` module where it is importable, py-perf-event where there is a hardware PMU.
+Each figure is the median over rounds in which the baseline and the subject take turns, so that other load on the
+machine slows both alike. Other libraries are measured if they can be imported: ctypes and struct always; the kernel's
+own Python module ``perf``; NumPy; py-perf-event, which also needs a hardware PMU.
 """
 
 from __future__ import annotations

@@ -104,7 +104,9 @@ def map(fd: int, data_pages: int, *, overwrite: bool = False) -> perf_event_mmap
 def head(page: perf_event_mmap_page_p) -> int:
     """Return ``data_head``, the position where the kernel writes next, loaded with acquire order.
 
-    Positions are 64-bit byte counts that only grow; position ``p`` is at index ``p % page.data_size`` of :func:`data`.
+    Positions are 64-bit byte counts, not reduced modulo the ring's size: position ``p`` is at index ``p %
+    page.data_size`` of :func:`data`. They grow; in a ring that is written backward ``data_head`` counts down from
+    2**64.
     """
     return lib.ring_head(_ring(page)[0])
 

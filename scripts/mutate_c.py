@@ -1,10 +1,11 @@
-"""Break the C code of cdefs/ on purpose, one small change at a time, and say which changes no test notices.
+"""Change the C code of cdefs/ in one small place at a time, and print the changes that no test notices.
 
     python scripts/mutate_c.py [--jobs N] [--lines FIRST-LAST] [FILE ...]
 
-Each change (a mutant) is compiled into a copy of the tree, and the tests of its file run there. A mutant is *killed* by a
-test that fails, or hangs; what all tests accept has *survived*. A change that the compiler refuses, or that gives the same
-machine code, is none. docs/mutation.md says why each kind of survivor is one.
+Each change (a mutant) is compiled in a copy of the tree, and the tests of the changed file run there. If a test fails
+or hangs, the mutant was *killed*; if all tests pass, it has *survived*. A change that the compiler refuses, or that
+leaves the machine code the same, is not counted as either. docs/mutation.md says for each kind of survivor why no test
+can notice it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import hypothesis.strategies  # noqa: F401 - here once, not in the process of each mutant
+import hypothesis.strategies  # noqa: F401 - imported once here, so that the forked process of each mutant has it
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,7 +48,7 @@ TESTS = {
     "samples.c": ["tests/test_records_samples.py", "tests/test_records*.py", SANITIZED],
     "sort.c": ["tests/test_records*.py", SANITIZED],
 }
-SECONDS = 60  # a run of tests that takes longer hangs
+SECONDS = 60  # a run of tests that takes longer counts as hanging
 
 SWAPS = {
     "<": ["<=", ">="],
@@ -106,7 +107,7 @@ def closing(text: str, at: int) -> int:
 
 
 def changes(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield (start, end, new text) of every change to C code whose comments, strings and directives are blank."""
+    """Yield (start, end, new text) of every change to *text*, C code whose comments, strings and directives are blanked."""
     for found in OPERATOR.finditer(text):
         for swap in SWAPS[found[0]]:
             yield *found.span(), swap
@@ -228,12 +229,12 @@ def work_in(directory: str) -> None:
 
 
 def accepts(tests: list[str]) -> bool:
-    """True if the tests pass on what is not changed."""
+    """True if the tests pass on the unchanged tree."""
     return copies[0].passes(tests)
 
 
 def judge(mutant: Mutant) -> str:
-    """Say what becomes of a mutant, in this process's copy."""
+    """Say what becomes of a mutant: see Copy.judge. It is built and tested in this process's copy of the tree."""
     return copies[0].judge(mutant)
 
 

@@ -1,11 +1,12 @@
-"""Break the package on purpose with mutmut, and say which changes no test notices.
+"""Change the package's Python code in one small place at a time with mutmut, and print the changes that no test notices.
 
     pip install --group mutation
     python scripts/mutate_python.py
 
-mutmut switches a change on after the package was imported, and runs the tests that it saw calling the changed function. It
-misses what runs at import, and what runs in a forked child. So what it calls survived, or not tested, is tried again here,
-in a process in which the change is there from the start. docs/mutation.md says why each kind of survivor is one.
+mutmut activates a change after the package was imported, and runs the tests that it saw calling the changed function.
+It misses code that runs at import, or in a forked child. So the changes that it reports as survived or not tested are
+tried again, in a process in which the change is active from the start. docs/mutation.md says for each kind of survivor
+why no test can notice it.
 """
 
 from __future__ import annotations

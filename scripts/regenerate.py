@@ -7,11 +7,12 @@
 DIR is an unpacked kernel tree, or a directory with ``linux/perf_event.h``, ``linux/hw_breakpoint.h`` and
 ``arch/*/asm/perf_regs.h`` of one kernel, whose path names the version (``…/linux-7.3.4/include``). Written are
 ``cdefs/kernel/perf_event.h`` and ``cdefs/kernel/perf_regs/<arch>.h``, then, from these and the other ``cdefs/*.h``,
-``perf_event_open_sys/bindings.pyi`` and ``_native.pyi``. With ``--check`` nothing is written, a diff is printed and the exit
-status is 1 if a file drifted. Names, types, widths and values are taken over, the kernel's text is not.
+``perf_event_open_sys/bindings.pyi`` and ``_native.pyi``. With ``--check`` nothing is written, a diff is printed and the
+exit status is 1 if a file drifted. Names, types, widths and values are taken over, the kernel's text is not.
 
-After that the script says what of the headers nobody has looked at yet; docs/new-kernel.md says what to do about it.
-Whatever it does not understand stops it, with the header's line, before anything is written.
+After that the script prints the names in the headers that neither the code nor scripts/looked_at.txt mentions;
+docs/new-kernel.md says what to do about each. If the script does not understand a line of a header, it stops and names
+the line, before anything is written.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ PACKAGE = "perf_event_open_sys"
 
 
 def generate(directory: Path | None, root: Path) -> dict[str, str]:
-    """Return the text of each file by its path below *root*; without *directory* of the stub files alone."""
+    """Return the text of each generated file by its path below *root*; if *directory* is None, of the stub files only."""
     if directory is None:
         return stubs(cdefs.kernel_files(root), root)
     kernel = declarations.files(sources.find(directory))
@@ -59,7 +60,7 @@ def drift(files: dict[str, str], root: Path) -> Iterator[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; 0: done or in step, 1: something drifted, 2: something is not understood."""
+    """Run the command. Returns 0 if all is well; 1 if --check found a difference; 2 if a header is not understood."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("directory", type=Path, nargs="?", metavar="DIR", help="a kernel tree, or its headers alone")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""``check``: what this machine counts for this user, found out by opening it."""
+"""``check``: tell what this machine lets this user count, by opening events of each kind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEVELS = {
     1: "an ordinary user may count processes of their own, in the kernel too",
     2: "an ordinary user may count processes of their own, in user space",
 }
-# Linux itself has no level above 2, and treats it as 2. Distributions' patches do.
+# Linux treats a level above 2 as 2. Debian, Ubuntu and Android have a patch by which it means this:
 PATCHED = "an ordinary user may open no event at all"
 OWN, OWN_KERNEL, WHOLE_CPUS = "own processes, in user space", "own processes, in the kernel too", "whole CPUs"
 
@@ -74,13 +74,13 @@ def _facts(privileges: dict[str, str]) -> list[tuple[str, str]]:
 
 
 def _meaning(level: str, privileges: dict[str, str]) -> str:
-    """Say what a level of perf_event_paranoid means; what it is above 2 shows by what an ordinary user may open."""
+    """Say what a level of perf_event_paranoid means; a level above 2 is judged by what this user could open."""
     if not level.lstrip("-").isdecimal():
         return "not to be read: this kernel has no perf events, or /proc is not mounted"
     number = max(-1, int(level))
     if number <= 2:
         return f"{level}: {LEVELS[number]}"
-    if not privileges[WHOLE_CPUS]:  # a privileged user is told nothing
+    if not privileges[WHOLE_CPUS]:  # a privileged user may open all: that does not show what the level means
         return f"{level}: {PATCHED}, if the kernel has its distribution's patch (Debian, Ubuntu, Android); else as 2"
     return f"{level}: {PATCHED}" if privileges[OWN] else f"{level}: on this kernel as 2, {LEVELS[2]}"
 
@@ -94,7 +94,7 @@ def _unprivileged(name: str) -> Any:
 
 
 def _refusal(attr: Any, pid: int = 0, cpu: int = -1) -> str:
-    """Say why the event does not open; nothing if it does."""
+    """Return the reason why the event cannot be opened; "" if it can."""
     try:
         os.close(perf_event_open(attr, pid, cpu))
     except OSError as error:
@@ -103,7 +103,7 @@ def _refusal(attr: Any, pid: int = 0, cpu: int = -1) -> str:
 
 
 def _print_reasons(reasons: dict[str, str]) -> None:
-    """Print who fares alike together: each reason once, be it only the event's own number that tells two apart."""
+    """Print each reason once, with all names that it applies to; reasons that differ only in a number are one."""
     alike: dict[str, dict[str, str]] = {}
     for name, reason in reasons.items():
         alike.setdefault(re.sub(r"0x[0-9a-f]+", "…", reason), {})[name] = reason

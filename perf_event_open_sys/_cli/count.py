@@ -1,4 +1,4 @@
-"""What was counted: the rows that a counter gives and a report shows, and the means of several runs."""
+"""Counts, as a Counter returns them and a report prints them, and the means of the counts of several runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ NOT_SUPPORTED, NOT_COUNTED = "<not supported>", "<not counted>"
 
 
 class Count:
-    """What an event came to: a value, or the *state* that stands in its place, and its *reason*."""
+    """The count of one event: a *value*, or, if there is none, a *state* such as NOT_COUNTED and the *reason* for it."""
 
     __slots__ = (
         "cgroup",
@@ -46,9 +46,9 @@ class Count:
         self.unit, self.scale = unit, scale  # the value is in this unit: it was multiplied by scale
         self.cpu, self.cgroup = cpu, cgroup
         self.value, self.state, self.reason = value, state, reason
-        self.raw = raw  # what was counted while the event was on its PMU: not scaled by time, in no unit
+        self.raw = raw  # the kernel's value, neither scaled to the time enabled nor multiplied by *scale*
         self.enabled_ns, self.running_ns = enabled_ns, running_ns
-        self.spread = spread  # of a mean: its standard error, in per cent of it
+        self.spread = spread  # if this is a mean of several runs: its standard error in per cent of the mean
 
 
 class Result:
@@ -60,12 +60,12 @@ class Result:
         self, counts: list[Count], elapsed_s: float, user_s: float = 0.0, system_s: float = 0.0, started_s: float = 0.0
     ) -> None:
         self.counts, self.elapsed_s, self.user_s, self.system_s = counts, elapsed_s, user_s, system_s
-        self.started_s = started_s  # of an interval: when it began, in seconds since the start
+        self.started_s = started_s  # if this is an interval: its beginning, in seconds since the start of the run
         self.runs, self.elapsed_spread = 1, 0.0
 
 
 def mean(results: list[Result]) -> Result:
-    """Return the means of several runs, each count with its standard error; a single run is its own."""
+    """Return the means of several runs, each count with its standard error; for a single run, that run."""
     if len(results) == 1:
         return results[0]
     seconds = [[run.elapsed_s for run in results], [run.user_s for run in results], [run.system_s for run in results]]

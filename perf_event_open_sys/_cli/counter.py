@@ -1,4 +1,4 @@
-"""An event that is counted: opened on each of its targets, enabled, read."""
+"""Open an event on each of its targets (a thread, a CPU, a cgroup on a CPU), enable it and read it."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 READ_FORMAT = lib.PERF_FORMAT_TOTAL_TIME_ENABLED | lib.PERF_FORMAT_TOTAL_TIME_RUNNING
 # What the attrs of all counters have in common: they count, and take no samples.
 COUNTING: dict[str, Any] = {"freq": 0, "sample_period": 0, "sample_type": 0, "read_format": READ_FORMAT}
-# The machine or this kernel lacks the event, or it cannot be counted so: it is shown as not supported.
+# The errors of perf_event_open that mean that the machine or kernel lacks the event: it is shown as not supported.
 ABSENT = (ENOENT, EOPNOTSUPP, EINVAL, ENODEV, ENXIO)
 DENIED = (EACCES, EPERM)
-# The kernel fires these in itself: without the kernel they would count nothing.
+# Events that happen in the kernel only: opened with exclude_kernel they would count nothing.
 _KERNELS_OWN = (lib.PERF_TYPE_TRACEPOINT,)
 _TYPES_OF_CPUS = (lib.PERF_TYPE_HARDWARE, lib.PERF_TYPE_HW_CACHE)  # the high half of config is the kind of CPU
 
 
 class Event:
-    """An event that is asked for: what to open, on which CPUs at all (empty for any), and how its count is shown."""
+    """An event that the user asked for: its attr, how its count is shown, and the CPUs it can be opened on (none: all)."""
 
     __slots__ = ("attr", "cpumask", "modifiers", "name", "scale", "unit")
 
@@ -47,7 +47,11 @@ class Event:
 
 
 class Counter:
-    """An event on its targets; *reason* says why it is open on none, *refusal* is an error that is no property of it."""
+    """An event on its targets.
+
+    If it could not be opened, *reason* says why; *refusal* is the error, unless it means that the machine lacks the
+    event.
+    """
 
     def __init__(self, event: Event, cgroup: str = "", *, per_cpu: bool = False) -> None:
         self.event, self.name, self.cgroup, self.per_cpu = event, event.name, cgroup, per_cpu
@@ -85,7 +89,7 @@ class Counter:
             fd = lib.perf_event_open(attr, pid, cpu, group_fd, flags)
             if fd >= 0 or ffi.errno not in (*DENIED, EINVAL, EOPNOTSUPP):
                 self.name += "u" if self.event.modifiers or self.name.endswith("/") else ":u"
-            else:  # what is refused is the event that was asked for
+            else:  # restored, so that the error is that of the event which was asked for
                 attr.exclude_kernel = attr.exclude_hv = 0
         return fd if fd >= 0 else perf_event_open(attr, pid, cpu, group_fd, flags)
 
@@ -107,7 +111,7 @@ class Counter:
             os.close(fd)
 
     def read(self) -> list[Count]:
-        """Return what was counted since the last time: a count, or with *per_cpu* one for each CPU."""
+        """Return what was counted since the last call: the sum of all targets, or with *per_cpu* a count for each CPU."""
         if self.reason:
             return [self._uncounted(NOT_SUPPORTED, self.reason, cpu) for cpu in self._cpus()]
         fds = self._open_fds()

@@ -1,4 +1,4 @@
-"""What a reader of a count would work out next: a rate, or its ratio to another count."""
+"""Compute a metric of a count, as ``perf stat`` shows it beside the count: a rate, or its ratio to another count."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CLOCKS = [(_SOFTWARE, clock) for clock in (lib.PERF_COUNT_SW_TASK_CLOCK, lib.PE
 _CYCLES = (_HARDWARE, lib.PERF_COUNT_HW_CPU_CYCLES)
 _MISS = lib.PERF_COUNT_HW_CACHE_RESULT_MISS << 16
 
-# An event: the event that it is divided by, how the quotient is written, and what it is called. All as perf has them.
+# Event -> the event that its count is divided by, a factor, the format of the result and its label, as perf has them.
 _RATIOS = {
     (_HARDWARE, lib.PERF_COUNT_HW_INSTRUCTIONS): (_CYCLES, 1, "{:7.2f}", "insn per cycle"),
     (_HARDWARE, lib.PERF_COUNT_HW_BRANCH_MISSES): (
@@ -41,9 +41,9 @@ _CACHES = {
 
 
 def metric(count: Count, counts: list[Count], elapsed_s: float) -> tuple[str, str] | None:
-    """Return the number and what it is a number of, or None; *counts* are those that were counted together.
+    """Return the metric of *count* as its number and its label, both as text; None if there is none for it.
 
-    A count is compared with those of its own CPU and cgroup.
+    *counts* are all counts of the same run. A ratio is made with another count of the same CPU and cgroup.
     """
     if count.value is None:
         return None

@@ -15,7 +15,7 @@ WIDTH = 100  # of help and usage, on any terminal
 
 
 class UsageError(ValueError):
-    """A command line that makes no sense; *usage* is how it is written."""
+    """A wrong command line; *usage* is the text that shows how the subcommand is used."""
 
     def __init__(self, message: str, usage: str) -> None:
         super().__init__(message)
@@ -76,9 +76,9 @@ class Subcommand:
         return UsageError(message, self.usage())
 
     def parse(self, arguments: list[str]) -> SimpleNamespace | None:
-        """Read the arguments: a field for each option, and in ``rest`` all from the first that is none.
+        """Read the arguments: a field for each option, and in ``rest`` all from the first that is not an option.
 
-        None where help was asked for, which is printed.
+        If they ask for help, print it and return None.
 
         Raises:
             UsageError: an option that is not known, or a value that is missing, wrong, or too much.

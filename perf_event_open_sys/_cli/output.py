@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class Output:
-    """Standard error, or a file, opened at once, so that its errors come before the count; emptied at the first text."""
+    """Standard error or a file. The file is opened at once, so that an error comes before the count.
+
+    It is emptied when the first text is written.
+    """
 
     def __init__(self, path: str | None, *, append: bool = False) -> None:
         self._append, self._started = append, path is None
@@ -38,7 +41,7 @@ class Output:
         self._file.flush()
 
     def bold(self, text: str) -> str:
-        """Return *text* in bold, if this is a terminal and nobody minds."""
+        """Return *text* in bold if this is a terminal and NO_COLOR is not set."""
         return bold(text, self._file)
 
     def close(self) -> None:

@@ -50,7 +50,7 @@ def groups(texts: list[str], details: int, clock: str, **fields: Any) -> list[li
 
 
 def _default(clock: str, fields: dict[str, int]) -> list[Event]:
-    """Return what ``events.parse`` gives for the default events; importing it takes longer than to count them."""
+    """Return the default events, as ``events.parse`` would; importing that module would take longer than counting."""
     attr = perf_event_attr(type=lib.PERF_TYPE_SOFTWARE, config=CLOCKS[clock], **fields)
     others = [
         Event(name, perf_event_attr(type=kind, config=config, **fields)) for name, (kind, config) in DEFAULT.items()
@@ -59,7 +59,10 @@ def _default(clock: str, fields: dict[str, int]) -> list[Event]:
 
 
 def _several_kinds_of_cpu() -> bool:
-    """Tell whether a generic event may be several, one for each kind of CPU: their PMUs say which CPUs are theirs."""
+    """Tell whether this is a hybrid machine, on which a generic event is one event for each kind of CPU.
+
+    Its core PMUs, and no others, have a file ``cpus`` in sysfs.
+    """
     return any(os.path.exists(f"{_DEVICES}/{name}/cpus") for name in listed(_DEVICES))
 
 

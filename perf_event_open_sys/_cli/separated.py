@@ -1,4 +1,4 @@
-"""Counts as ``perf stat -x`` has them, a line for each: for programs."""
+"""Print counts in the columns of ``perf stat -x``, a line for each, to be read by programs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Separated:
 
     def _columns(self, count: Count, result: Result) -> list[str]:
         digits = 0 if count.scale == int(count.scale) else 2
-        # As perf has it, what never ran did so all the time.
+        # perf prints 100 per cent for an event that was never enabled; so does this.
         percent = 100 * count.running_ns / count.enabled_ns if count.enabled_ns else 100
         number, unit = metric(count, result.counts, result.elapsed_s) or ("", "")
         return [

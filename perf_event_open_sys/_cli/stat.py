@@ -129,10 +129,10 @@ class Stat:
         self.report = self._report(output)
         self.ended_by = 0  # the signal that ended it
         self.reported_s = 0.0  # the end of the last interval
-        self.files: tuple[int, int] | None = None  # the limit of open files, while it is another
+        self.files: tuple[int, int] | None = None  # RLIMIT_NOFILE as it was, if it was raised
 
     def _cgroups(self, requested: list[list[Event]]) -> list[str]:
-        """Return the cgroup of each event: one name is for all; of several, each event has its own, or none."""
+        """Return the cgroup of each event: a single -G name is for all events, of several the n-th is the n-th event's."""
         names, count = self.options.cgroups, sum(map(len, requested))
         if len(names) > count > 0 and len(names) > 1:
             raise COMMAND.error(f"-G names {len(names)} cgroups for {count} events")
@@ -189,7 +189,7 @@ class Stat:
         try:
             if not self.of_command:  # the command is forked already, with the limit that it was given
                 self._allow_more_files()
-            # Once for all events: a thread that comes or goes meanwhile would set a group's members apart.
+            # Listed once for all events: all members of a group must be opened on the same threads.
             self.tids = self.options.tids or [tid for pid in self.options.pids for tid in threads(pid)]
             for leader, *members in self.groups:
                 leader.event.attr.disabled, leader.event.attr.enable_on_exec = 1, int(self.on_exec)
@@ -241,7 +241,7 @@ class Stat:
         return [(pid, cpu, flags) for cpu in options.cpus or online]
 
     def _allow_more_files(self) -> None:
-        """Allow as many open files as may be: there is one for each event on each target."""
+        """Raise the limit of open files to its maximum: each event has a file for each of its targets."""
         import resource
 
         self.files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -281,7 +281,7 @@ class Stat:
         interval, timeout = self.options.interval / 1000, self.options.timeout / 1000
         due = started + interval if interval else None
         end = started + timeout if timeout else None
-        of_processes = bool(command or self.options.pids or self.options.tids)  # they may have ended already
+        of_processes = bool(command or self.options.pids or self.options.tids)  # the end of these ends the count
         to_send: list[int] = []  # signals, until the command ends
         timed_out = False
         while self.watch.living or not of_processes:
@@ -316,7 +316,7 @@ class Stat:
         return counts
 
     def _interval(self, result: Result) -> None:
-        """Print what was counted since the last interval; its elapsed time is still that since the start."""
+        """Print what was counted since the last interval. On entry, *result*'s elapsed time is that since the start."""
         result.started_s, self.reported_s = self.reported_s, result.elapsed_s
         result.elapsed_s -= result.started_s
         self.report.interval(result)
@@ -345,7 +345,7 @@ def _signals_to_end(first: int) -> list[int]:
 
 
 def _in_foreground() -> bool:
-    """Tell whether a Ctrl-C of the terminal was sent to the command, too: it is in this process's group."""
+    """Tell whether this process is in the terminal's foreground group, so that a Ctrl-C was sent to the command too."""
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:

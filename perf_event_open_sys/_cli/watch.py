@@ -23,7 +23,7 @@ LONGEST_S = 3600.0  # poll(2) takes an int of milliseconds
 
 
 class Watch:
-    """A context manager in which signals are noted, not acted on; and processes, of which the last's end is noted."""
+    """Waits for signals and for the end of processes. Within its ``with`` block, signals are only put into ``received``."""
 
     def __init__(self) -> None:
         self.received: list[int] = []  # signals, for the caller to take
@@ -37,7 +37,8 @@ class Watch:
         for fd in self._wakeup:
             os.set_blocking(fd, False)
         signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
-        # A script's `stat … &` has SIGINT ignored, and yet kill -INT is to end it. What nohup ignores stays ignored.
+        # A shell script starts `stat … &` with SIGINT ignored, but `kill -INT` must end it. Other signals that are
+        # ignored stay so, such as SIGHUP under nohup.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
                 self._handlers[number] = signal.signal(number, lambda number, _: self.received.append(number))
@@ -54,7 +55,7 @@ class Watch:
             os.close(fd)
 
     def watch(self, pids: Iterable[int], *, threads: bool = False) -> None:
-        """Have the end of processes, or of threads, noted."""
+        """Wait, in until(), for the end of these processes or threads too."""
         for pid in pids:
             fd = pidfd(pid, PIDFD_THREAD if threads else 0)
             if fd >= 0:
@@ -63,14 +64,14 @@ class Watch:
                 self._unseen.add(pid)
 
     def forget(self) -> None:
-        """Note the end of none any more."""
+        """Do not wait for the end of any process any more."""
         fds, self._pidfds, self._unseen = self._pidfds, set(), set()
         for fd in fds:
             os.close(fd)
 
     @property
     def living(self) -> bool:
-        """Tell whether any of the processes has not ended, as far as was looked."""
+        """Tell whether any of the processes had not ended when until() last looked."""
         return bool(self._pidfds or self._unseen)
 
     def until(self, deadline: float | None) -> None:

@@ -1,4 +1,4 @@
-"""Event names to ``perf_event_attr``, in the syntax of perf-list(1) and perf-record(1).
+"""Turn an event's name into a ``perf_event_attr``, in the syntax of perf-list(1) and perf-record(1).
 
 ::
 
@@ -10,7 +10,8 @@
     term      = name ["=" value]            name = format | sysfs-event | generic | "config" | "period" | "name" | ...
     modifiers = letters of: u k h I G H p pp ppp P S D W e
 
-The event tables of processor vendors, which perf carries with it, are not known here: only sysfs and tracefs are read.
+Events are looked up in sysfs and tracefs only. The tables of processor vendors' events that the perf tool contains are
+not part of this package.
 """
 
 from __future__ import annotations
@@ -55,20 +56,22 @@ __all__ = [
 def attr(
     event: str, *, sysfs: str = SYSFS, tracefs: str | None = None, **overrides: Unpack[_perf_event_attr_overrides]
 ) -> perf_event_attr_p:
-    """Return a new ``struct perf_event_attr *`` for one event of perf's syntax, with *overrides* as its other fields.
+    """Return a new ``struct perf_event_attr *`` for one event, given in perf's syntax.
 
     Args:
         event: one event, as in ``"cycles:u"`` or ``"sched:sched_switch"``.
-        sysfs: the root of sysfs, or of a copy of another machine's.
-        tracefs: the root of tracefs; None is the one that is mounted.
-        overrides: fields by their C names, which win over those of the event. ``sample_freq`` sets ``freq``,
-            ``sample_period`` clears it, unless ``freq`` is given too. ``uprobe_path`` (a path) and ``kprobe_func`` may be
-            strings, as in ``attr("uprobe/retprobe/", uprobe_path="/bin/sh", probe_offset=0x4710)``: they lie in the
-            struct's memory and live as long.
+        sysfs: the directory where sysfs is mounted, or of a copy of another machine's.
+        tracefs: the same for tracefs; None finds it in the mount table.
+        overrides: further fields of the attr by their C names; they replace those that the event sets. ``sample_freq``
+            also sets ``freq``, ``sample_period`` clears it, unless ``freq`` is given too. ``uprobe_path`` (a path) and
+            ``kprobe_func`` may be strings, as in ``attr("uprobe/retprobe/", uprobe_path="/bin/sh",
+            probe_offset=0x4710)``: the string is part of the attr's memory and is freed with it.
 
     Raises:
-        ValueError: the string is no event, or names several; a caret shows the place, and the nearest names are given.
-        FileNotFoundError, PermissionError: a tracepoint, and tracefs is not mounted, or closed to this user.
+        ValueError: the string is no event, or names several. A caret in the message shows the place; for a wrong name,
+            the nearest ones are given.
+        FileNotFoundError, PermissionError: the event is a tracepoint, and tracefs is not mounted, or this user may not
+            read it.
         TypeError, OverflowError: an override that is no field, or does not fit it.
     """
     return Resolver(event, sysfs, tracefs, {**overrides}).one().attr
@@ -77,18 +80,19 @@ def attr(
 def parse(
     text: str, *, sysfs: str = SYSFS, tracefs: str | None = None, **overrides: Unpack[_perf_event_attr_overrides]
 ) -> list[list[Event]]:
-    """Return the events of a list: a list for each group, leader first; an event outside of braces is a group of one.
+    """Return the events of a list such as ``"{cycles,instructions},page-faults"``: a list for each group, leader first.
 
-    An event that stands for several (``sched:*``, an uncore PMU without its number, ``cycles`` where there are several
-    kinds of CPU) becomes several. Arguments and errors are those of :func:`attr`.
+    An event outside of braces is a group of one. A name that stands for several events becomes several: ``sched:*``, an
+    uncore PMU without its number, ``cycles`` on a machine with several kinds of CPU. Other arguments and the exceptions
+    are those of :func:`attr`.
     """
     return Resolver(text, sysfs, tracefs, {**overrides}).groups()
 
 
-if not TYPE_CHECKING:  # to a type checker it would say that any name is there
+if not TYPE_CHECKING:  # seeing __getattr__, a type checker would accept any attribute of the module
 
     def __getattr__(name):
-        """Import what few programs use by its first use: events are read without ``struct``, ``re`` and ``records``."""
+        """Import functions that few programs need at their first use: they import ``struct``, ``re``, ``records``."""
         if name not in ("Field", "Format", "explain_filter", "tracepoint_format"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module

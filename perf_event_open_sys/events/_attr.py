@@ -1,4 +1,4 @@
-"""An attr from fields of which some are strings."""
+"""Make an attr from fields of which ``uprobe_path`` and ``kprobe_func`` may be strings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def c_string(value: str | bytes | os.PathLike[str]) -> bytes:
     """Return the bytes of a path or a function's name, without the NUL that ends it in C.
 
     Raises:
-        ValueError: they would end at a NUL of their own, or have a character that no file's name can have.
+        ValueError: the string has a NUL in it, where C would end it, or a character that cannot be encoded.
     """
     try:
         text = os.fsencode(value)
@@ -35,7 +35,8 @@ def c_string(value: str | bytes | os.PathLike[str]) -> bytes:
 def new_attr(fields: dict[str, Any]) -> perf_event_attr_p:
     """Return a new attr of *fields*, in which ``uprobe_path`` and ``kprobe_func`` may be strings.
 
-    The strings lie in the struct's own memory, behind it: they live as long as the attr, and as ``attr[0]``.
+    A copy of each string lies behind the struct, in the same block of memory: it lives as long as the attr or
+    ``attr[0]``.
 
     Raises:
         ValueError: a string that :func:`c_string` refuses; TypeError, OverflowError: as ``perf_event_attr``.
@@ -52,7 +53,7 @@ def new_attr(fields: dict[str, Any]) -> perf_event_attr_p:
         return plain
     end = ffi.sizeof(_POINTER.item)
     block = ffi.new("char[]", end + sum(len(string) + 1 for string in strings.values()))
-    # A struct of an allocator keeps the memory that the allocator returned.
+    # A struct from ffi.new_allocator() keeps the block that its alloc function returned alive.
     attr: Any = ffi.new_allocator(alloc=lambda _size: block)(_POINTER)
     attr[0] = plain[0]
     for name, string in strings.items():

@@ -1,4 +1,4 @@
-"""Why the kernel refuses a filter of a tracepoint."""
+"""Explain why the kernel refuses a tracepoint's filter."""
 
 from __future__ import annotations
 
@@ -21,9 +21,13 @@ _OPERATORS = ("==", "!=", "<", "<=", ">", ">=", "~", "&")
 
 
 def explain_filter(system: str, name: str, filter: str | bytes, *, tracefs: str | None = None) -> str:  # noqa: A002
-    """Say in a sentence what is wrong with a filter that the kernel refused for a tracepoint; nothing where it is not known.
+    """Say in a sentence what is wrong with a filter that the kernel refused for a tracepoint; "" if that is not known.
 
-    *filter* is what ``ioctls.set_filter`` was given, as in ``'prev_pid == 1 && next_comm ~ "b*"'``.
+    Args:
+        system: the tracepoint's system, as in ``"sched"``.
+        name: its name, as in ``"sched_switch"``.
+        filter: what ``ioctls.set_filter`` was given, as in ``'prev_pid == 1 && next_comm ~ "b*"'``.
+        tracefs: the root of tracefs; None finds it in the mount table.
 
     Raises:
         ValueError, FileNotFoundError, PermissionError: as ``tracepoint_format``.

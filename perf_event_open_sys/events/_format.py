@@ -1,4 +1,4 @@
-"""The fields of a tracepoint's raw data, by the ``format`` file that tracefs has for it."""
+"""Decode the raw data of a tracepoint's samples into fields, as its ``format`` file in tracefs describes them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from ..bindings import perf_sample_a
 
 _IN_NAMES = ascii_letters + digits + "_"
-_CHUNK = 1 << 17  # bytes: what is worked on stays in the cache, and malloc does not map new pages for it
-_MOST_BYTES = 1 << 16  # the size of a record is a u16
+# How many bytes columns() works on at a time: so few stay in the CPU's cache, and malloc need not map new pages for
+# them.
+_CHUNK = 1 << 17
+_MOST_BYTES = 1 << 16  # no field lies beyond this offset: the size of a record is a u16
 _INTEGERS = {(1, False): "B", (2, False): "H", (4, False): "I", (8, False): "Q"}
 _INTEGERS |= {(size, True): code.lower() for (size, _), code in _INTEGERS.items()}
-# The sizes of the types that dynamic arrays are made of: the file says the size of the whole field only.
+# The size in bytes of an element of a dynamic array, by its C type: the format file does not tell it.
 _SIZES = {
     **dict.fromkeys(("char", "signed char", "unsigned char", "u8", "s8", "__u8", "__s8", "uint8_t", "bool"), 1),
     **dict.fromkeys(("short", "unsigned short", "u16", "s16", "__u16", "__s16", "uint16_t", "int16_t"), 2),
@@ -37,7 +39,10 @@ _SIZES = {
 
 
 class Field(NamedTuple):
-    """A field of a tracepoint, its *offset* and *size* in bytes of the raw data; a dynamic field has 4 bytes there."""
+    """A field of a tracepoint. *offset* and *size* are in bytes, in the sample's raw data.
+
+    A dynamic field (``__data_loc``, ``__rel_loc``) has 4 bytes there, which say where its data is and how long.
+    """
 
     name: str
     type: str  # the C type, as in "char[16]", "pid_t", "const char *", "u64[]"
@@ -45,8 +50,8 @@ class Field(NamedTuple):
     size: int
     is_signed: bool
     is_array: bool
-    is_dynamic: bool  # __data_loc: where the data is, from the beginning of the raw data
-    is_relative: bool  # __rel_loc: where the data is, from the end of the field
+    is_dynamic: bool  # __data_loc: the offset of the data counts from the start of the raw data
+    is_relative: bool  # __rel_loc: the offset of the data counts from the end of this field
 
 
 def is_string(field: Field) -> bool:
@@ -55,12 +60,12 @@ def is_string(field: Field) -> bool:
 
 
 def _is_elsewhere(field: Field) -> bool:
-    """Tell whether a field says only where its data is, which then lies behind all fields of fixed size."""
+    """Tell whether a field is dynamic: it says where its data is, namely behind all fields of fixed size."""
     return field.is_dynamic or field.is_relative
 
 
 def _item_size(field: Field) -> int:
-    """Return how many bytes the field's integer has, or each integer of its array; 0 where it holds no integers."""
+    """Return the size in bytes of a field's integer, or of each integer of its array; 0 if it holds no integers."""
     size = 0 if _is_elsewhere(field) else field.size
     if field.is_array:
         item, _, length = field.type.removesuffix("]").partition("[")
@@ -70,7 +75,7 @@ def _item_size(field: Field) -> int:
 
 
 def _reader(field: Field, tracepoint: str) -> Callable[[bytes], Any]:
-    """Return the function that reads a field's value from raw data that has all fields of fixed size."""
+    """Return a function that takes raw data, long enough for all fields of fixed size, and returns a field's value."""
     begin, end = field.offset, field.offset + field.size
     size = _item_size(field)
     if size and not field.is_array:
@@ -125,8 +130,8 @@ class Format:
             raw: what ``records.raw`` gives: the bytes of one sample, the kernel's padding included or not.
 
         Returns:
-            Integers as int; ``char`` arrays, dynamic ones too, as bytes up to the first NUL; arrays of other integers as
-            lists; what is none of these, a struct or a bitmap, as its bytes.
+            Integers as int; ``char`` arrays, dynamic ones too, as bytes up to the first NUL; arrays of other integers
+            as lists; what is none of these, a struct or a bitmap, as its bytes.
 
         Raises:
             ValueError: *raw* is shorter than the format or than a dynamic field says, or another tracepoint's.
@@ -166,15 +171,17 @@ class Format:
 
         Args:
             buffer: the bytes that the samples were decoded from.
-            samples: what ``records.parse`` gave, a ``struct perf_sample[]``, or ``records.to_numpy`` of it, whole or a part.
+            samples: what ``records.parse`` gave, a ``struct perf_sample[]``, or ``records.to_numpy`` of it, whole or a
+                part.
 
         Returns:
-            Integers, ``S`` for ``char`` arrays, which end at the first NUL, arrays of integers as arrays. A dynamic field is
-            a pair ``offset`` and ``length``, in bytes of the sample's own raw data. An array without a length is left out.
+            Integers, ``S`` for ``char`` arrays, which end at the first NUL, arrays of integers as arrays. A dynamic
+            field is a pair ``offset`` and ``length``, in bytes of the sample's own raw data. An array without a length
+            is left out.
 
         Raises:
-            ValueError: raw data that is shorter than the format or than a dynamic field says, with the offset of its record;
-                samples that are not of *buffer*.
+            ValueError: raw data that is shorter than the format or than a dynamic field says, with the offset of its
+                record; samples that are not of *buffer*.
         """
         import numpy as np
 
@@ -194,7 +201,7 @@ class Format:
         texts = [field for field in fields if is_string(field) and not _is_elsewhere(field)]
         is_text = np.zeros(self.size, bool)
         for field in texts:
-            is_text[field.offset : field.offset + field.size - 1] = True  # but for its last byte: see _end_at_nul
+            is_text[field.offset : field.offset + field.size - 1] = True  # all but its last byte, see _end_at_nul()
         within = np.tile(is_text, min(many, len(rows)))
         elsewhere = [field for field in fields if _is_elsewhere(field)]
         n = 0
@@ -251,7 +258,8 @@ def tracepoint_format(system: str, name: str, *, tracefs: str | None = None) -> 
     """Return the format of a tracepoint's raw data.
 
     Raises:
-        ValueError: no such tracepoint (the nearest names are given), or a ``format`` file that does not parse: its line.
+        ValueError: no such tracepoint (the nearest names are given), or a ``format`` file that does not parse: its
+            line.
         FileNotFoundError, PermissionError: tracefs is not mounted, or closed to this user.
 
     Source: the kernel's ``f_show`` in kernel/trace/trace_events.c, Linux 6.18.
@@ -264,7 +272,7 @@ def tracepoint_format(system: str, name: str, *, tracefs: str | None = None) -> 
 
 
 def parse_format(text: str, system: str, name: str) -> Format:
-    """Return the format that the text of a ``format`` file describes; what a later kernel adds to a line is passed over."""
+    """Parse the text of a ``format`` file; properties of a field that are not known, as a later kernel's, are ignored."""
     identity, fields = None, dict[str, Field]()
     for number, line in enumerate(text.split("\n"), 1):
         key, _, rest = line.strip().partition(":")
@@ -299,7 +307,7 @@ def _parse_field(text: str) -> Field:
     offset, size = numbers.get("offset"), numbers.get("size")
     if offset is None or size is None or offset + size > _MOST_BYTES:
         raise ValueError("a field has an offset and a size")
-    # An array's length follows the name, char comm[16], but for dynamic ones: __data_loc char[] name.
+    # The length of an array follows its name ("char comm[16]"), except if it is dynamic ("__data_loc char[] name").
     head, length = declaration.strip(), ""
     if head.endswith("]"):
         head, bracket, length = head.partition("[")
@@ -334,7 +342,10 @@ def _numpy_type(field: Field) -> Any:
 
 
 def _windows(data: numpy.ndarray[Any, Any], kind: Any) -> numpy.ndarray[Any, Any]:
-    """Return a view of *data* in which element i is what begins at byte i: indexed by offsets, it copies these."""
+    """Return a view of *data* whose element i is the value of type *kind* that begins at byte i: elements overlap.
+
+    Indexed with an array of byte offsets, the view returns a copy of the values at these offsets.
+    """
     import numpy as np
 
     kind = np.dtype(kind)
@@ -343,10 +354,11 @@ def _windows(data: numpy.ndarray[Any, Any], kind: Any) -> numpy.ndarray[Any, Any
 
 
 def _end_at_nul(rows: numpy.ndarray[Any, Any], texts: list[Field], within: numpy.ndarray[Any, Any]) -> None:
-    """Clear what stands behind the first NUL of each string: the kernel may leave old bytes there.
+    """Clear the bytes after the first NUL of each string: the kernel may leave old bytes there.
 
-    *rows* is raw data as rows of bytes; *within* says of each byte of at least as many rows whether it is one of *texts*,
-    and not its last.
+    *rows* is a 2-dimensional array of bytes, a row for the raw data of each sample. *within* has a bool for each byte
+    of at least as many rows, one row after the other: True if the byte is one of a string in *texts* and not the
+    string's last.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""The names of hardware, software and cache events, which are the same on every machine, and what they stand for."""
+"""The names of hardware, software and cache events, the same on every machine, and their attr.type and attr.config."""
 
 from __future__ import annotations
 
@@ -81,7 +81,10 @@ def generic(name: str) -> tuple[int, int] | None:
 
 
 def cache_events() -> list[str]:
-    """Return the names of the cache events that perf lists: not every cache is written to, or prefetched into."""
+    """Return the names of the cache events that perf lists.
+
+    Left out are stores to and prefetches into caches that have none, as stores to the instruction cache.
+    """
     absent = {(1, 1), (4, 1), (4, 2), (5, 1), (5, 2)}
     both = [(c, o) for c in range(len(CACHES)) for o in range(len(OPERATIONS)) if (c, o) not in absent]
     return [f"{CACHES[c][0]}-{OPERATIONS[o][miss]}{'-misses' * miss}" for c, o in both for miss in (0, 1)]

@@ -1,7 +1,8 @@
-"""The grammar of perf's event lists: a string to its groups, events, terms and modifiers. No machine is asked.
+"""Parse a string of perf's event syntax into groups, events, terms and modifiers, without looking at this machine.
 
-A scanner of characters and no regular expressions: importing ``re`` and compiling them takes longer than all of
-``perf_event_open_sys.events``, and a scanner that never steps back is linear in the length of the string.
+The parser goes through the characters by itself, without regular expressions. Importing ``re`` and compiling them takes
+longer than importing all of ``perf_event_open_sys.events``, and the time of this parser is linear in the string's
+length.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ class ParsedEvent(NamedTuple):
 
     text: str
     at: int
-    name: str  # of a generic event, an event of sysfs, a PMU, or a tracepoint's system; "" where *fields* says it all
-    fields: dict[str, int]  # the attr's, of rNNN, TYPE:CONFIG and mem:ADDRESS
+    name: str  # of a generic event, an event in sysfs, a PMU, or a tracepoint's system; "" if *fields* is not empty
+    fields: dict[str, int]  # the fields of the attr, if the event is rNNN, TYPE:CONFIG or mem:ADDRESS
     second: str  # what follows the name's colon: a tracepoint's name, or modifiers
     second_at: int
-    terms: list[Term] | None  # None without slashes
+    terms: list[Term] | None  # what is between the slashes; None if there are no slashes
     terms_text: str
     modifiers: str
     modifiers_at: int
@@ -91,20 +92,20 @@ class _Scanner:
         refuse(self.text, self.at if at is None else at, message)
 
     def accept(self, character: str) -> bool:
-        """Pass over *character* if it comes next; say whether it did."""
+        """If *character* comes next, pass over it and return True; otherwise return False."""
         found = self.text.startswith(character, self.at)
         self.at += found
         return found
 
     def span(self, characters: str) -> str:
-        """Pass over, and return, what comes next of *characters*."""
+        """Pass over the next characters as long as they are in *characters*; return them."""
         begin = self.at
         while self.at < len(self.text) and self.text[self.at] in characters:
             self.at += 1
         return self.text[begin : self.at]
 
     def word(self, others: str) -> str:
-        """Pass over, and return, what comes next of letters, digits and *others*."""
+        """Pass over the next characters as long as they are letters, digits or in *others*; return them."""
         begin = self.at
         while self.at < len(self.text) and (self.text[self.at].isalnum() or self.text[self.at] in others):
             self.at += 1
@@ -185,14 +186,14 @@ def _breakpoint(scanner: _Scanner) -> dict[str, int]:
         if scanner.text[scanner.at : scanner.at + 1] in [*_DECIMAL]:
             length = scanner.number()
         else:
-            scanner.at = begin  # terms
+            scanner.at = begin  # the slash begins the terms, not a length
     begin = scanner.at
     if scanner.accept(":"):
         word = scanner.word("_")
         if word and not set(word) - set(_ACCESS):
             access = word
         else:
-            scanner.at = begin  # modifiers
+            scanner.at = begin  # the colon begins the modifiers, not an access
     # x86 takes an execute breakpoint only with the length of a long.
     default = ffi.sizeof("long") if access == "x" else lib.HW_BREAKPOINT_LEN_4
     kind = sum(_ACCESS[letter] for letter in set(access))

@@ -1,4 +1,4 @@
-"""Parsed events to attrs: what a name stands for on this machine, by sysfs and tracefs."""
+"""Turn parsed events into attrs: look up in sysfs and tracefs what their names stand for on this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..bindings import perf_event_attr_p
 
 _NOT_THE_KERNELS = ("duration_time", "user_time", "system_time")
-_MILLISECONDS = (1e-6, "msec")  # what the clocks, which count nanoseconds, are shown in
+_MILLISECONDS = (1e-6, "msec")  # cpu-clock and task-clock count nanoseconds, and are shown in milliseconds
 
 
 class Event(NamedTuple):
@@ -32,8 +32,8 @@ class Event(NamedTuple):
     name: str
     attr: perf_event_attr_p
     pmu: Pmu | None
-    scale: float  # the count times this is in
-    unit: str  # this unit, which may be empty
+    scale: float  # the factor from the count to *unit*
+    unit: str  # the unit of the scaled count; may be empty
     modifiers: str
 
 
@@ -47,7 +47,7 @@ class _Selection(NamedTuple):
 
 
 class Resolver:
-    """One string of events, and what of sysfs and tracefs has been read for it. Every error shows the string."""
+    """One string of events, with the PMUs that have been read from sysfs for it. Every error message shows the string."""
 
     def __init__(self, text: str, sysfs: str, tracefs: str | None, overrides: dict[str, Any]) -> None:
         self.text, self.sysfs, self.tracefs, self.overrides = text, sysfs, tracefs, overrides
@@ -63,7 +63,8 @@ class Resolver:
         parsed = parse_one(self.text)
         events = self.events(parsed)
         if len(events) > 1 and generic(parsed.name):
-            # A hybrid machine has a PMU for each kind of CPU. Without a PMU's type in config, the kernel chooses one.
+            # A hybrid machine has a core PMU for each kind of CPU. The upper half of config selects the PMU; if it is
+            # 0, the kernel chooses one.
             events[0].attr.config &= 0xFFFFFFFF
         elif len(events) > 1:
             self.fail(0, f"{len(events)} events have this name: {', '.join(event.name for event in events[:3])} ...")
@@ -78,7 +79,8 @@ class Resolver:
                 continue
             modifiers = self.checked(group.modifiers, group.modifiers_at)
             events = self.events(group.events[0], modifiers)
-            for parsed in group.events[1:]:  # D and e apply to leaders only
+            # Of the group's modifiers, D (pinned) and e (exclusive) are for its leader only.
+            for parsed in group.events[1:]:
                 events += self.events(parsed, "".join(letter for letter in modifiers if letter not in "De"))
             groups.append(events)
         return groups
@@ -97,7 +99,7 @@ class Resolver:
         return [self.event(parsed, selection, modifiers, alone=alone) for selection in selections]
 
     def event(self, parsed: ParsedEvent, selection: _Selection, modifiers: str, *, alone: bool) -> Event:
-        """Return the event of one selection; *alone*, it is called what the user called it."""
+        """Return the event of one selection. If it is the only one (*alone*), its name is the text that the user wrote."""
         label, values, pmu, own = selection
         terms = [Term(own, None, parsed.at)] if own else []
         terms += parsed.terms or []
@@ -106,7 +108,7 @@ class Resolver:
         fields.set_modifiers(modifiers)
         if "P" in modifiers:  # as precise as the machine can be
             fields.set({"precise_ip": max((core.max_precise for core in self.cores()), default=0)})
-        try:  # Overrides are left out: a bad override must not put the caret under the string.
+        try:  # checked without the overrides: an error of theirs must not show a caret under the event string
             new_attr(fields.values)
         except OverflowError as error:
             self.fail(parsed.at, str(error))
@@ -164,7 +166,10 @@ class Resolver:
         return found
 
     def family(self, at: int, name: str) -> list[Pmu]:
-        """Return the PMU of this name, or those of a glob, or all boxes of an uncore PMU: imc is uncore_imc_0, ..."""
+        """Return the PMU of this name, or those that match it as a glob, or all units of an uncore PMU.
+
+        The name ``imc``, for example, stands for ``uncore_imc_0``, ``uncore_imc_1`` and so on.
+        """
         family = self.read([name])
         if not family:
             known = listed(self.devices)
@@ -208,7 +213,7 @@ class Resolver:
 
 
 def _is_box(pmu: str, name: str) -> bool:
-    """Tell whether *name* is *pmu* but for ``uncore_`` before it and the number of a box behind it."""
+    """Tell whether *pmu* is *name*, perhaps with ``uncore_`` before it and ``_`` and the number of a unit behind it."""
     for full in (name, f"uncore_{name}"):
         number = pmu[len(full) + 1 :]
         if pmu == full or (pmu == f"{full}_{number}" and number.isascii() and number.isdecimal()):

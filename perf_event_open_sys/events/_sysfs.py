@@ -1,6 +1,6 @@
-"""What sysfs says of this machine's PMUs. What is missing, unreadable or nonsense there is left out.
+"""Read the PMUs of this machine from sysfs. Files that are missing, unreadable or nonsense are ignored.
 
-*sysfs* is the directory where the file system is mounted, or where a copy of another machine's lies.
+*sysfs* is the directory where sysfs is mounted, or that of a copy of another machine's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Terms and modifiers to the fields of an attr."""
+"""Set the fields of an attr that an event's terms and modifiers ask for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     _Any = TypeVar("_Any")
 
-# perf's terms with a number: the field that takes the number, and the fields that are set besides.
+# perf's terms that take a number -> the field that is set to the number, and further fields with their values.
 _NUMBERS: dict[str, tuple[str, dict[str, int]]] = {
     **{name: (name, {}) for name in ("config", "config1", "config2", "config3", "config4", "inherit")},
     "period": ("sample_period", {"freq": 0}),
@@ -28,7 +28,7 @@ _NUMBERS: dict[str, tuple[str, dict[str, int]]] = {
     "aux-output": ("aux_output", {}),
     "aux-sample-size": ("aux_sample_size", {"sample_type": lib.PERF_SAMPLE_AUX}),
 }
-# perf's terms with one of a few words, and the fields that each word sets; without a value, the word is "1".
+# perf's terms that take one of a few words -> the fields that each word sets. A term without a value has the word "1".
 _CHOICES: dict[str, dict[str, dict[str, int]]] = {
     "time": {"0": {}, "1": {"sample_type": lib.PERF_SAMPLE_TIME}},
     "no-inherit": {"1": {"inherit": 0}},
@@ -36,7 +36,7 @@ _CHOICES: dict[str, dict[str, dict[str, int]]] = {
     "call-graph": {"no": {}, "fp": {"sample_type": lib.PERF_SAMPLE_CALLCHAIN}},
     "aux-action": {"pause": {"aux_pause": 1}, "resume": {"aux_resume": 1}, "start-paused": {"aux_start_paused": 1}},
 }
-# The words of branch_type that perf has, and the word of the kernel's enum for each.
+# perf's words for branch_type -> the word in the kernel's enum, where that is another.
 _BRANCHES = {
     "u": "user",
     "k": "kernel",
@@ -47,7 +47,7 @@ _BRANCHES = {
     "priv": "priv_save",
     "counter": "counters",
 }
-# Terms that perf does not have, for the fields that probes take: perf writes its probes through tracefs.
+# Terms for the fields of the kprobe and uprobe PMUs. perf has no such terms: it makes its probes through tracefs.
 _PROBES = {
     "uprobe": {"path": "uprobe_path", "offset": "probe_offset"},
     "kprobe": {"func": "kprobe_func", "offset": "probe_offset", "addr": "kprobe_addr"},
@@ -59,7 +59,7 @@ LETTERS = {*"ukhGHpP", *_MODIFIERS}
 
 
 class Fields:
-    """The fields of one event's attr, as its terms set them one after the other: ``values``."""
+    """The fields of one event's attr: ``values``, which the event's terms and modifiers change one after the other."""
 
     def __init__(self, text: str, values: dict[str, Any], pmu: Pmu | None, *, hybrid: bool) -> None:
         """Begin with *values*; *text* is the string that errors show, *hybrid* a machine with several core PMUs."""
@@ -70,7 +70,7 @@ class Fields:
         refuse(self.text, at, message)
 
     def set(self, more: dict[str, Any]) -> None:
-        """Set fields: to a set of flags bits are added, other fields change."""
+        """Set fields. To a field of flags, such as ``sample_type``, the bits are added; other fields are replaced."""
         for name, value in more.items():
             flags = name in ("sample_type", "read_format", "branch_sample_type")
             self.values[name] = self.values.get(name, 0) | value if flags else value
@@ -86,7 +86,11 @@ class Fields:
             self.set_term(term)
 
     def set_term(self, term: Term, *, in_alias: bool = False) -> None:
-        """Set what one term says. An event of sysfs is terms itself, of which none is an event: that could be endless."""
+        """Set the fields that one term asks for.
+
+        A term may be the name of an event in sysfs, which itself is a list of terms. Within that list (*in_alias*)
+        names of events are not accepted: two events that name each other would never end.
+        """
         name, value, at = term
         pmu = self.pmu
         probe = _PROBES.get(pmu.name if pmu else "", {})
@@ -115,7 +119,7 @@ class Fields:
             self.fail(at, f"{f'PMU {pmu.name}' if pmu else 'this event'} has no term {name!r}{nearest(name, known)}")
 
     def set_alias(self, pmu: Pmu, event: Term) -> None:
-        """Set the terms of an event of sysfs, ``event=0x3c,umask=?``; a ``?`` is for the user to give."""
+        """Set the terms that sysfs has for an event, as in ``event=0x3c,umask=?``; the user gives the value of a ``?``."""
         for part in pmu.events[event.name].split(","):
             name, _, value = part.strip().partition("=")
             if value != "?":
@@ -149,7 +153,7 @@ class Fields:
             self.set({"branch_sample_type": lib.PERF_SAMPLE_BRANCH_ANY})
 
     def set_format(self, layout: str, term: Term) -> None:
-        """Spread a number over the bits that a PMU's format names, ``config:0-7,32-35``, lowest first."""
+        """Put a term's number into the bits that a PMU's format names, as in ``config:0-7,32-35``, lowest bits first."""
         value = self.number(term)
         field, _, ranges = layout.partition(":")
         try:
@@ -164,7 +168,7 @@ class Fields:
             self.values[field] = self.values.get(field, 0) | (value >> position & 1) << bit
 
     def set_modifiers(self, letters: str) -> None:
-        """Set what modifiers ask for; ``P`` is for the caller, who knows the machine's cores."""
+        """Set the fields that modifiers ask for, except for ``P``: the caller, who knows the core PMUs, sets its field."""
         if set(letters) & set("ukh"):
             levels = {"exclude_user": "u", "exclude_kernel": "k", "exclude_hv": "h"}
             self.set({field: 1 for field, letter in levels.items() if letter not in letters})
@@ -182,7 +186,7 @@ def on_core(pmu: Pmu, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _branches() -> dict[str, int]:
-    """Return the words of branch_type, several of which stand in quotes with commas between them."""
+    """Return the words that branch_type takes, each with its bits of branch_sample_type."""
     enum = ffi.typeof("enum perf_branch_sample_type").relements
     words = {name.removeprefix("PERF_SAMPLE_BRANCH_").lower(): value for name, value in enum.items()}
     bits = {word: value for word, value in words.items() if not word.endswith(("_shift", "max", "plm_all"))}

@@ -1,4 +1,4 @@
-"""What tracefs says of the kernel's tracepoints; *tracefs* is its root, None standing for the one that is mounted."""
+"""Read the kernel's tracepoints from tracefs. *tracefs* is its root directory; None finds it in the mount table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def tracefs(*, mounts: str = "/proc/self/mounts") -> str:
-    """Return where tracefs is mounted, by the mount table; a debugfs has it in its directory ``tracing``.
+    """Return the directory where tracefs is mounted, or else the directory ``tracing`` of a mounted debugfs.
 
     Raises:
         FileNotFoundError: it is not mounted; the message says how to mount it.

@@ -1,8 +1,8 @@
 """The parts of scripts/regenerate.py.
 
-``sources`` finds the kernel's headers, ``headers`` reads one, ``fold`` computes its constants, ``declarations`` writes it as
-``cdefs/kernel/*.h``. ``cdefs`` reads all of ``cdefs/`` back, ``types`` names its C types in Python, ``bindings`` and
-``native`` write the two stub files, ``unseen`` finds what is new and nobody has looked at.
+``sources`` finds the kernel's headers, ``headers`` reads one, ``fold`` computes its constants, ``declarations`` writes
+it as ``cdefs/kernel/*.h``. ``cdefs`` reads all of ``cdefs/`` back, ``types`` names its C types in Python, ``bindings``
+and ``native`` write the two stub files, ``unseen`` finds what is new and nobody has looked at.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NoReturn
 
 
 class Untranslatable(Exception):
-    """Something in a header, or in the place where headers should be, that there is no rule for."""
+    """A construct in a header that the generator has no rule for, or a directory without the expected headers."""
 
 
 def stop(where: object, what: str) -> NoReturn:

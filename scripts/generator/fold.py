@@ -24,7 +24,10 @@ TYPEDEFS = "".join(
 
 
 class Number(NamedTuple):
-    """A value of a C integer type. A ``long`` counts as 32 bits wide, and may not wrap: its width is the machine's."""
+    """A value of a C integer type.
+
+    The width of ``long`` differs between machines: it counts as 32 bits, and a result that does not fit stops the run.
+    """
 
     value: int
     rank: int = 0  # int, long, long long
@@ -69,7 +72,7 @@ def parse(text: str, where: object = "C") -> c_ast.FileAST:
 
 
 def fold(node: c_ast.Node, known: Mapping[str, Number], where: object) -> Number:
-    """Evaluate a constant expression, whose names are *known*."""
+    """Evaluate a constant expression; *known* has the values of the names in it."""
     if isinstance(node, c_ast.Constant) and (
         match := re.fullmatch(r"(0x[0-9a-f]+|0[0-7]*|[1-9]\d*)([ul]*)", node.value.lower())
     ):

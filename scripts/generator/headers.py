@@ -72,7 +72,7 @@ def read(path: Path, order: str) -> Header:
     pending: list[Macro] = []
 
     def flush() -> None:
-        """Declarations are complete where braces balance; the macros met inside them come after."""
+        """Parse the lines collected so far, if their braces balance; then add the macros that were defined among them."""
         text = "\n".join(chunk)
         if text.count("{") != text.count("}"):
             return
@@ -101,7 +101,7 @@ def read(path: Path, order: str) -> Header:
 
 
 def _check_conditions(path: Path) -> None:
-    """Stop at a condition other than the include guard and the byte order: the preprocessor would skip what it hides."""
+    """Stop at any #if other than the include guard and those on byte order: its declarations could be skipped unseen."""
     lines = re.sub(r"/\*.*?\*/", lambda comment: "\n" * comment[0].count("\n"), path.read_text(), flags=re.DOTALL)
     guards = 0
     for number, line in enumerate(lines.splitlines(), 1):
@@ -223,6 +223,7 @@ def _members(found: Header, shape: c_ast.Struct | c_ast.Union) -> list[str]:
         width = f" : {fold(decl.bitsize, found.constants, decl.coord).value}" if decl.bitsize else ""
         groups.append((False, [f"{TYPES[named[0]][1]} {decl.name}{dimension}{width};"]))
     if isinstance(shape, c_ast.Union):
-        # cffi's API mode places bits by what precedes them, so in a union they come first; to C the order is all one.
+        # cffi's API mode places bitfields behind the fields that precede them, even in a union. So in a union they are
+        # written first; to a C compiler the order of a union's members makes no difference.
         groups.sort(key=lambda group: not group[0])
     return [line for _, lines in groups for line in lines]
