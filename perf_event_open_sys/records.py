@@ -275,8 +275,6 @@ def sample_id(record: perf_record_p | perf_event_header_p, attr: _Attr) -> perf_
     Raises:
         CorruptRecord: the record is too short to have a trailer.
         ValueError: the record is a sample; an attr has no ``sample_id_all``; and as :func:`parse_into`.
-
-    Source: the kernel's ``perf_event__output_id_sample``.
     """
     header, size = header_of(record)
     if header.type == lib.PERF_RECORD_SAMPLE:
@@ -319,10 +317,6 @@ def callchain(buffer: _Buffer, sample: _Sample) -> uint64_t_a:
     If *buffer* is read-only, this and the other functions that return an array return a copy: arrays of cffi are always
     writable.
 
-    Args:
-        buffer: the bytes that the sample was decoded from.
-        sample: an element of what :func:`parse` returned.
-
     Raises:
         ValueError: *sample* was not decoded from *buffer*: it reaches beyond its end.
     """
@@ -331,10 +325,7 @@ def callchain(buffer: _Buffer, sample: _Sample) -> uint64_t_a:
 
 
 def raw(buffer: _Buffer, sample: _Sample) -> memoryview:
-    """Return the raw data of a sample as a view of *buffer*; the padding that the kernel adds at its end is included.
-
-    A tracepoint's raw data are its fields; ``events.tracepoint_format`` decodes them.
-    """
+    """Return the raw data of a sample (a tracepoint's fields) as a view of *buffer*, with the kernel's padding."""
     sample = sample_pointer(sample)
     return _bytes_of(buffer, sample.raw_offset, sample.raw_count)
 
@@ -356,10 +347,7 @@ def user_regs(buffer: _Buffer, sample: _Sample) -> uint64_t_a:
 
 
 def intr_regs(buffer: _Buffer, sample: _Sample) -> uint64_t_a:
-    """Return the registers at the moment of the sample, one for each bit of ``attr.sample_regs_intr``.
-
-    See :func:`user_regs`.
-    """
+    """Return the registers at the moment of the sample, by ``attr.sample_regs_intr``; otherwise as :func:`user_regs`."""
     sample = sample_pointer(sample)
     return _view(_WORDS, buffer, sample.intr_regs_offset, sample.intr_regs_count)
 
