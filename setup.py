@@ -9,7 +9,7 @@ from setuptools.command.build_py import build_py
 LIMITED_API = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 # What the C files share among themselves: it defines static functions, and is not for other extensions.
-PRIVATE_HEADERS = {Path("cdefs", name) for name in ("internal.h", "decode.h", "match.h")}
+PRIVATE_HEADERS = {Path("cdefs", name) for name in ("internal.h", "decode.h", "match.h", "span.h")}
 
 
 class BuildWithHeaders(build_py):

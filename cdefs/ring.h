@@ -40,7 +40,8 @@ long ring_next_size_sized(const struct perf_event_mmap_page *page, uint64_t data
 /* What ring_drain notes of one ring: `available` bytes were waiting from position `start` on, of which it moves
  * `taken`. `is_done` is 1 once the next record does not fit into the rest of the buffer. */
 struct ring_share {
-    uint64_t start, available, taken, is_done;
+    uint64_t start, available, taken;
+    uint64_t next, is_done; /* used by ring_drain alone */
 };
 
 /* Move whole records of `n` rings to `buffer`, ring after ring. If everything that is waiting fits, no record header is

@@ -170,7 +170,7 @@ void records_sort(struct perf_sample *rows, size_t n, struct records_key *scratc
 
     for (size_t i = 0; i < n; i++) {
         keys[i] = (struct records_key){rows[i].time, i};
-        runs += i && rows[i].time < rows[i - 1].time;
+        runs += i && keys[i].time < keys[i - 1].time; /* of the keys, which nobody else can change */
     }
     for (left = runs; left > 1;) {
         struct records_key *swapped = keys;

@@ -1,11 +1,13 @@
 """Read the small files of /proc, /sys and tracefs, and the numbers and lists in them.
 
-The functions that read give an empty result for a file that does not exist or cannot be read.
+The functions that read give an empty result for a file that does not exist or cannot be read; they raise ``OSError``
+where no more files can be opened at all.
 """
 
 from __future__ import annotations
 
 import os
+from errno import EMFILE, ENFILE, ENOMEM
 from stat import S_ISREG
 
 MAX_CPUS = 1 << 16  # well above NR_CPUS of any kernel, and few enough to be held in a set
@@ -17,7 +19,8 @@ def read_file(path: str) -> bytes:
     """Return the content of a regular file; b"" if it cannot be read, is not a regular file or has more than 16 MiB."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # O_NONBLOCK: opening a FIFO must not wait
-    except (OSError, ValueError):  # ValueError: a NUL byte or a lone surrogate in the name
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte or a lone surrogate in the name
+        _raise_if_exhausted(error)
         return b""
     chunks, room = [], _MOST_BYTES
     try:
@@ -31,6 +34,12 @@ def read_file(path: str) -> bytes:
     return b"".join(chunks) if room > 0 else b""
 
 
+def _raise_if_exhausted(error: Exception) -> None:
+    """Raise an error that says nothing of the file: this process, or the machine, can open no more files."""
+    if isinstance(error, OSError) and error.errno in (EMFILE, ENFILE, ENOMEM):
+        raise error
+
+
 def contents(path: str) -> str:
     """Return the text of a file without white space at its ends; "" where :func:`read_file` returns b""."""
     return read_file(path).decode(errors="replace").strip()
@@ -40,7 +49,8 @@ def listed(path: str) -> list[str]:
     """Return the names in a directory, sorted; an empty list if it does not exist or this user may not read it."""
     try:
         return sorted(os.listdir(path))
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        _raise_if_exhausted(error)
         return []
 
 

@@ -9,7 +9,10 @@ if TYPE_CHECKING:
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return ``; did you mean …?`` with those of *names* that are most like *name*; "" if none is like it."""
-    from difflib import get_close_matches  # imported here, since it takes a millisecond and a wrong name is rare
+    try:
+        from difflib import get_close_matches  # imported here, since it takes a millisecond and a wrong name is rare
+    except OSError:  # no more files can be opened
+        return ""
 
-    close = get_close_matches(name, names, 3, 0.5)
+    close = get_close_matches(name, (one for one in names if one != name), 3, 0.5)
     return f"; did you mean {' or '.join(close)}?" if close else ""

@@ -28,8 +28,14 @@ def dtype(ctype: CType[Any] | _Name) -> numpy.dtype[Any]:
     """See :func:`perf_event_open_sys.records.dtype`."""
     import numpy as np
 
-    named: Any = ctype
-    kind = ffi.typeof(named) if isinstance(ctype, str) else ctype
+    kind: Any = ctype
+    if isinstance(ctype, str):
+        try:
+            kind = ffi.typeof(kind) if ctype.isascii() else None  # cffi crashes on a lone surrogate
+        except ffi.error:
+            kind = None
+    if not isinstance(kind, ffi.CType) or kind.kind not in ("struct", "union") or kind.fields is None:
+        raise ValueError(f"{ctype!r} is no struct of these headers")
     names, formats, offsets = [], [], []
     words: dict[int, Any] = {}
     for field, info in kind.fields:
@@ -59,11 +65,8 @@ def _format(kind: Any) -> Any:
     return f"{'i' if signed else 'u'}{ffi.sizeof(kind)}"
 
 
-def column_arrays(fields: Iterable[str], n: int) -> tuple[dict[str, numpy.ndarray[Any, Any]], records_column_a]:
-    """Return an array of *n* elements for each of the *fields* of ``struct perf_sample``, by name.
-
-    Also returned is the ``records_column[]`` from which ``lib.records_columns`` learns of the arrays that it fills.
-    """
+def column_formats(fields: Iterable[str]) -> dict[str, numpy.dtype[Any]]:
+    """Return the dtype of each of the *fields* of ``struct perf_sample``, by name."""
     import numpy as np
 
     known = dict(ffi.typeof("struct perf_sample").fields)
@@ -74,8 +77,21 @@ def column_arrays(fields: Iterable[str], n: int) -> tuple[dict[str, numpy.ndarra
         if name not in known:
             from ._names import nearest
 
-            raise ValueError(f"perf_sample has no field {name!r}{nearest(name, known)}")
+            raise ValueError(f"perf_sample has no field {name!r}{nearest(str(name), known)}")
         formats[name] = np.dtype(_format(known[name].type))
+    return formats
+
+
+def column_arrays(
+    formats: dict[str, numpy.dtype[Any]], n: int
+) -> tuple[dict[str, numpy.ndarray[Any, Any]], records_column_a]:
+    """Return an array of *n* elements for each of *formats*, by name.
+
+    Also returned is the ``records_column[]`` from which ``lib.records_columns`` learns of the arrays that it fills.
+    """
+    import numpy as np
+
+    known = dict(ffi.typeof("struct perf_sample").fields)
     # All arrays lie in one block of memory, those of wider elements first, so that each is aligned. For a large block,
     # NumPy asks the kernel for huge pages.
     block = np.empty(n * sum(one.itemsize for one in formats.values()), "u1")

@@ -40,9 +40,9 @@ def _pointer(parameter: str, ctype: str) -> Callable[[Any], Any]:
             if kind is expected and value:
                 return value
             if kind is expected.item:
-                return ffi.addressof(value)
+                return ffi.gc(ffi.addressof(value), {"kept": value}.get)  # the address alone does not keep the struct
             if kind.kind == "array" and kind.item is expected.item and len(value):
-                return value + 0
+                return ffi.gc(value + 0, {"kept": value}.get)
         _refuse(parameter, expected.cname, value)
 
     return check

@@ -92,10 +92,13 @@ def at(buffer: _Buffer, offset: int) -> perf_record_p:
         CorruptRecord: no record can be there.
     """
     base = ffi.from_buffer(buffer)
-    if not 0 <= offset < len(base) or lib.records_next(base, len(base), offset) < 0:
+    if not 0 <= offset < len(base):
         raise CorruptRecord(offset)
-    kind = (_structs or _find_structs()).get(ffi.cast(_HEADER, base + offset).type, _UNKNOWN)
-    record: perf_record_p = ffi.gc(ffi.cast(kind, base + offset), keeping(base))
+    begin, kind, address = ffi.new("size_t *", offset), ffi.new("uint32_t *"), ffi.new("uintptr_t *")
+    if lib.records_walk(base, len(base), begin, kind, address, 1) < 1:
+        raise CorruptRecord(offset)
+    struct = (_structs or _find_structs()).get(kind[0], _UNKNOWN)
+    record: perf_record_p = ffi.gc(ffi.cast(struct, address[0]), keeping(base))
     return record
 
 

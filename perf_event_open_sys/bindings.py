@@ -128,6 +128,12 @@ def perf_event_attr_from(data: _Buffer) -> perf_event_attr_p:
     return new
 
 
+def _mapping_of(pointer: Any) -> Any:
+    from ._mappings import find
+
+    return find(pointer)
+
+
 def copy(pointer: Any, **overrides: Any) -> Any:
     """Return a pointer to a new copy of the struct that *pointer* points to.
 
@@ -142,14 +148,22 @@ def copy(pointer: Any, **overrides: Any) -> Any:
         TypeError: *pointer* does not point to a struct, or its struct ends in an array whose length is not known; an
             override that is no field, or no int.
         OverflowError: an override that does not fit its field, which is named.
+        ValueError: *pointer* is the page of a ring that is gone.
     """
     cdata: Any = ffi.CData
     kind = ffi.typeof(pointer) if isinstance(pointer, cdata) else None
     if kind is None or kind.kind != "pointer" or kind.item.kind not in ("struct", "union") or not pointer:
         raise TypeError(f"pointer must point to a struct, not {kind.cname if kind else type(pointer).__name__}")
-    if kind is _QUERY:
-        query = perf_event_query_bpf(pointer.ids_len)
-        ffi.memmove(query, pointer, ffi.sizeof(query[0]))
+    if kind.item.fields is None:
+        raise TypeError(f"what a {kind.item.cname} has in it is not known")
+    mapped = _mapping_of(pointer)
+    pointer = mapped[0] if mapped else pointer
+    if kind is _QUERY and not overrides:
+        # The room that there is, which cffi knows of a struct that it allocated, and not what ids_len may say by now.
+        room = (ffi.sizeof(pointer[0]) - ffi.sizeof(kind.item)) // ffi.sizeof("uint32_t")
+        query = perf_event_query_bpf(min(pointer.ids_len, room))
+        ffi.memmove(query.ids, pointer.ids, 4 * query.ids_len)
+        query.prog_cnt = pointer.prog_cnt
         return query
     if any(field.type.kind == "array" and field.type.length is None for _, field in kind.item.fields):
         raise TypeError(f"a {kind.item.cname} ends in an array, whose length is not known")
@@ -202,6 +216,8 @@ def PERF_MEM_S(a: str, s: str) -> int:  # noqa: N802
         ValueError: there is no such constant; the nearest names are given.
     """
     try:
+        if not f"{a}{s}".isascii():  # cffi raises SystemError
+            raise AttributeError
         return int(getattr(lib, f"PERF_MEM_{a}_{s}") << getattr(lib, f"PERF_MEM_{a}_SHIFT"))
     except AttributeError:
         from ._names import nearest
@@ -226,6 +242,8 @@ def name_of(enum: str, value: int) -> str:
         ValueError: the header has no such enum, or the enum no such value.
     """
     try:
+        if not enum.isidentifier() or not enum.isascii():  # cffi crashes on some strings that are no C at all
+            raise AttributeError
         names = _enumerators(enum)
     except (ffi.error, AttributeError):  # AttributeError: a pointer to the enum, for example
         raise ValueError(f"no enum {enum}") from None

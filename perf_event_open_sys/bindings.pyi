@@ -286,7 +286,7 @@ class perf_user_read_p(_perf_user_read, _Pointer[perf_user_read_s, perf_user_rea
 @final
 class perf_user_read_a(_Array[perf_user_read_s, perf_user_read_p]): ...
 class _ring_share:
-    start: int; available: int; taken: int; is_done: int;
+    start: int; available: int; taken: int; next: int; is_done: int;
 @final
 class ring_share_s(_ring_share, _Struct[ring_share_p]): ...
 @final
@@ -598,7 +598,7 @@ _perf_user_read_fields = TypedDict("_perf_user_read_fields", {
     "cap_user_time": int, "cap_user_time_short": int,
 }, total=False)
 _ring_share_fields = TypedDict("_ring_share_fields", {
-    "start": int, "available": int, "taken": int, "is_done": int,
+    "start": int, "available": int, "taken": int, "next": int, "is_done": int,
 }, total=False)
 _perf_record_lost_fields = TypedDict("_perf_record_lost_fields", {
     "header": perf_event_header_s, "id": int, "lost": int,

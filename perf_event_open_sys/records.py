@@ -244,25 +244,24 @@ def columns(buffer: _Buffer, attr: _Attr, fields: Iterable[str]) -> dict[str, nu
         CorruptRecord: as :func:`parse`; the exception's ``columns`` are the arrays up to the corrupt record.
         ValueError: ``struct perf_sample`` has no such field; and as :func:`parse`.
     """
-    from ._numpy import column_arrays
+    from ._numpy import column_arrays, column_formats
 
     base = ffi.from_buffer(buffer)
     events, attrs = _events(attr)
-    # The most samples that the buffer can hold, each having at least its fixed fields. The arrays get one element more:
-    # if they were full, decoding would end before a corrupt record behind the last sample.
+    # As many samples as the buffer can hold, and one more: what is corrupt behind the last is found only if room is left.
     smallest = min(8 + 8 * (one.sample_type & _FIXED).bit_count() for _, one in attrs)
-    arrays, into = column_arrays(fields, len(base) // smallest + 1)
+    room, formats = len(base) // smallest + 1, column_formats(fields)
+    if room * sum(one.itemsize for one in formats.values()) > len(base):  # too much for a bound: count
+        room = lib.records_count(base, len(base)) + 1
+    arrays, into = column_arrays(formats, room)
     progress = ffi.new("size_t[]", 2)
-    room = len(base) // smallest + 1
     n = lib.records_columns(base, len(base), events, len(events), into, len(into), room, progress, progress + 1)
     found = {name: array[: progress[1]] for name, array in arrays.items()}
-    if n < 0:
-        try:
-            _stopped(progress[0], progress[1])
-        except CorruptRecord as error:
-            error.columns = found
-            raise
-    return found
+    try:
+        return found if n >= 0 else _stopped(progress[0], progress[1])
+    except CorruptRecord as error:
+        error.columns = found
+        raise
 
 
 def sample_id(record: perf_record_p | perf_event_header_p, attr: _Attr) -> perf_sample_p:

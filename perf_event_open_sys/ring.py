@@ -17,7 +17,7 @@ import os
 from errno import EBADMSG, ENOBUFS
 
 from . import errors
-from ._mappings import find, groups, own
+from ._mappings import find, group, own
 from ._native import ffi, lib
 from ._pointers import page_pointer
 from ._walk import CorruptRecord
@@ -47,7 +47,6 @@ _PAGES = ffi.typeof("struct perf_event_mmap_page *[]")
 _SIZES = ffi.typeof("uint64_t[]")
 _SHARES = ffi.typeof("struct ring_share[]")
 _NEEDED = ffi.typeof("size_t *")
-_GROUPS_KEPT = 64
 _new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
 
@@ -74,7 +73,8 @@ def _map(ctype: CType[_P], fd: int, pages: int, *, offset: int = 0, writable: bo
         address = lib.ring_map(fd, size, offset, writable)
     if not address:
         errors.map_refused(fd, size // _PAGE_SIZE, "AUX ring" if offset else "ring")
-    return own(ctype, address, size, ring_size, writable=writable)
+    pointer: _P = own(ctype, address, size, ring_size, writable=writable)
+    return pointer
 
 
 def map(fd: int, data_pages: int, *, overwrite: bool = False) -> perf_event_mmap_page_p:  # noqa: A001 - what it does
@@ -173,9 +173,11 @@ def read(page: perf_event_mmap_page_p) -> bytearray:
 def drain_into(pages: Sequence[perf_event_mmap_page_p], buffer: _Buffer) -> int:
     """Move the records of many rings into *buffer*, ring after ring, in one call into C; return their size in bytes.
 
-    As many whole records as fit are moved; the others stay in their rings. If not all fit, each ring first gets an
-    equal share of the buffer, and what small rings do not use of theirs goes to the rings that have more. The records
-    of each ring are in order; ``records.parse(…).sort_by_time()`` puts those of all rings in order.
+    As many whole records as fit are moved; the others stay in their rings. If not all fit, each ring gets its next
+    record, then an equal share of the rest, and what small rings do not use of theirs goes to the rings that have more.
+    If *buffer* does not even hold the next record of every ring, the rings come first of which least has been consumed
+    so far. No ring starves. The records of each ring are in order; ``records.parse(…).sort_by_time()`` puts those of
+    all rings in order.
 
     If the function raises, nothing was consumed from any ring, and for an error of one page the exception's ``index``
     is that page's index in *pages*.
@@ -188,12 +190,10 @@ def drain_into(pages: Sequence[perf_event_mmap_page_p], buffer: _Buffer) -> int:
         BufferError: there are records, and *buffer* is smaller than the next record of every ring; or it is not
             writable or contiguous.
         CorruptRecord: a ring has more than its share, and its next record's header cannot be one.
-        ValueError: a page is gone, mapped read-only, or not a ring that is read forward.
+        ValueError: a page is gone, mapped read-only, given twice, or not a ring that is read forward.
     """
-    if not isinstance(pages, (list, tuple)):
-        pages = list(pages)
-    key = tuple(builtins.map(id, pages))
-    owners, pointers, sizes = groups.get(key) or _group(pages, key)
+    pages = tuple(pages)  # another thread may change a list meanwhile
+    owners, pointers, sizes = group(tuple(builtins.map(id, pages)), lambda: _prepare(pages))
     target = ffi.from_buffer(buffer, require_writable=True)
     shares, needed = _new_uncleared(_SHARES, len(sizes)), ffi.new(_NEEDED)
     size = lib.ring_drain(pointers, sizes, len(sizes), target, len(target), shares, needed)
@@ -209,26 +209,23 @@ def drain_into(pages: Sequence[perf_event_mmap_page_p], buffer: _Buffer) -> int:
         raise
 
 
-def _group(
-    pages: Sequence[perf_event_mmap_page_p], key: tuple[int, ...]
+def _prepare(
+    pages: Sequence[perf_event_mmap_page_p],
 ) -> tuple[list[perf_event_mmap_page_p], _perf_event_mmap_page_p_a, uint64_t_a]:
     """Return a list of pointers that keep *pages* mapped, and arrays for C of the pages and of their rings' sizes."""
-    owners, sizes = [], []
+    owners, sizes, addresses = [], [], set()
     for place, page in enumerate(pages):
         try:
             owner, size = _ring(page, writable=True)
+            if int(ffi.cast("uintptr_t", owner)) in addresses:
+                raise ValueError("a page is given twice: its records would be read twice")
         except (TypeError, ValueError) as error:
             error.index = place  # type: ignore[union-attr]
             raise
+        addresses.add(int(ffi.cast("uintptr_t", owner)))
         owners.append(owner)
         sizes.append(size)
-    group = owners, ffi.new(_PAGES, owners), ffi.new(_SIZES, sizes)
-    if len(groups) > _GROUPS_KEPT:
-        groups.clear()
-    # Kept only if all pages are from map(): if the caller unmapped a page of his own, nothing here would notice.
-    if all(builtins.map(find, pages)):
-        groups[key] = group
-    return group
+    return owners, ffi.new(_PAGES, owners), ffi.new(_SIZES, sizes)
 
 
 def snapshot_into(page: perf_event_mmap_page_p, buffer: _Buffer) -> int:
@@ -321,7 +318,8 @@ def _aux_ring(aux: uint8_t_p | uint8_t_a, page: perf_event_mmap_page_p) -> tuple
         found = find(aux)
         return (found[0], found[1].size) if found else (aux, page.aux_size)
     if kind and kind.kind == "array" and kind.item is _AUX.item:
-        return aux, page.aux_size if page.aux_size <= ffi.sizeof(aux) else 0
+        size = page.aux_size  # read once: others may write to the page
+        return aux, size if size <= ffi.sizeof(aux) else 0
     raise TypeError(f"aux must be a uint8_t *, not {kind.cname if kind else type(aux).__name__}")
 
 

@@ -39,6 +39,7 @@ TESTS = {
     "columns.c": ["tests/test_records_col*.py", "tests/test_records*.py", SANITIZED],
     "counters.c": ["tests/test_counters*.py", "tests/test_records_samples.py", SANITIZED],
     "counters_user.c": ["tests/test_read_user.py"],
+    "drain.c": ["tests/test_ring_drain.py", SANITIZED],
     "decode.h": ["tests/test_records_samples.py", "tests/test_records*.py", SANITIZED],
     "internal.h": ["tests/test_ring*.py", "tests/test_records*.py", SANITIZED],
     "ioctls.c": ["tests/test_ioctls*.py", "tests/test_perf_event_open.py"],
@@ -46,6 +47,7 @@ TESTS = {
     "records.c": ["tests/test_records.py", "tests/test_records*.py", SANITIZED],
     "ring.c": ["tests/test_ring_read.py", "tests/test_ring*.py", "tests/test_lifetimes.py", SANITIZED],
     "samples.c": ["tests/test_records_samples.py", "tests/test_records*.py", SANITIZED],
+    "span.h": ["tests/test_ring_read.py", "tests/test_ring*.py", SANITIZED],
     "sort.c": ["tests/test_records*.py", SANITIZED],
 }
 SECONDS = 60  # a run of tests that takes longer counts as hanging

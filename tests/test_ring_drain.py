@@ -103,7 +103,7 @@ def test_a_buffer_below_every_next_record_is_a_buffer_error():
 
 def test_everything_is_checked_before_anything_is_consumed(event):
     """A page that is gone, one that is read-only, one that is no ring, a list: the good ring keeps its records."""
-    good = filled(numbered(0, 3))[0]
+    good, other = filled(numbered(0, 3), [])
     gone = ring.map(event(**DUMMY), 1)
     ffi.release(gone)
     no_ring = filled([])[0]
@@ -111,7 +111,7 @@ def test_everything_is_checked_before_anything_is_consumed(event):
     with ring.map(event(**DUMMY), 1, overwrite=True) as read_only:
         for bad, error in ((gone, ValueError), (read_only, ValueError), (no_ring, ValueError), ([], TypeError)):
             with pytest.raises(error) as caught:
-                ring.drain_into([good, good, bad], bytearray(1000))  # type: ignore[list-item]
+                ring.drain_into([good, other, bad], bytearray(1000))  # type: ignore[list-item]
             assert caught.value.index == 2  # type: ignore[attr-defined]
     assert waiting([good]) == [3 * 24]
     with pytest.raises(BufferError, match="writable"):

@@ -1,5 +1,7 @@
-/* What examples/profile.py profiles in its test: named functions, one compiled at run time, and a child that execs.
- * Each process takes 0.3 seconds of CPU time; with an argument "forever", the first goes on until it is killed. */
+/* What examples/profile.py profiles in its test: named functions, one compiled at run time, a child that execs and one that
+ * does not. Each process takes 0.3 seconds of CPU time; with an argument "forever", it goes on until it is killed. */
+#define _GNU_SOURCE
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,7 @@
 #define NOINLINE __attribute__((noinline))
 
 static int forever;
+static cpu_set_t allowed;
 
 static int is_busy(void)
 {
@@ -43,6 +46,11 @@ NOINLINE unsigned long in_child(void)
     return spin(100000) + 1;
 }
 
+NOINLINE unsigned long in_fork(void)
+{
+    return spin(100000) + 1;
+}
+
 NOINLINE unsigned long call(unsigned long (*function)(unsigned long))
 {
     return function(100000) + 1;
@@ -67,6 +75,30 @@ static unsigned long (*compiled(void))(unsigned long)
     return (unsigned long (*)(unsigned long))code;
 }
 
+/* Stay on the first of the CPUs allowed, or on the last: a child's records are in an earlier ring than its parent's. */
+static void stay_on(int first)
+{
+    cpu_set_t one;
+    int chosen = -1;
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &allowed) && !(first && chosen >= 0))
+            chosen = cpu;
+    CPU_ZERO(&one);
+    CPU_SET(chosen, &one);
+    sched_setaffinity(0, sizeof(one), &one);
+}
+
+/* Fork: return 0 in the child, which is killed with its parent. */
+static pid_t forked(void)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        stay_on(1);
+    }
+    return child;
+}
+
 int main(int argc, char **argv)
 {
     forever = argc > 1 && !strcmp(argv[1], "forever");
@@ -75,14 +107,17 @@ int main(int argc, char **argv)
             in_child();
         return 0;
     }
+    sched_getaffinity(0, sizeof(allowed), &allowed);
+    stay_on(0);
     unsigned long (*function)(unsigned long) = compiled();
-    pid_t child = fork();
-    if (child == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (!forever)
-            execl("/proc/self/exe", "workload", "child", NULL);
+    if (forked() == 0) {
         while (is_busy())
-            in_child();
+            in_fork();
+        return 0;
+    }
+    if (forked() == 0) {
+        execl("/proc/self/exe", "workload", "child", NULL);
+        return 2;
     }
     printf("running %d\n", (int)getpid());
     fflush(stdout);
@@ -90,6 +125,7 @@ int main(int argc, char **argv)
         outer();
         call(function);
     }
-    waitpid(child, NULL, 0);
+    while (wait(NULL) > 0)
+        ;
     return 0;
 }

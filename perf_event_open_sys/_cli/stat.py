@@ -190,7 +190,8 @@ class Stat:
             if not self.of_command:  # the command is forked already, with the limit that it was given
                 self._allow_more_files()
             # Listed once for all events: all members of a group must be opened on the same threads.
-            self.tids = self.options.tids or [tid for pid in self.options.pids for tid in threads(pid)]
+            tids = self.options.tids or [tid for pid in self.options.pids for tid in threads(pid)]
+            self.tids = list(dict.fromkeys(tids))  # one that is named twice is counted once
             for leader, *members in self.groups:
                 leader.event.attr.disabled, leader.event.attr.enable_on_exec = 1, int(self.on_exec)
                 leader.open(self._targets(leader, command))
