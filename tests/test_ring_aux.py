@@ -83,7 +83,7 @@ def test_an_event_without_aux_area_refuses_to_map_one(event):
     """Software events have none: an OSError, and the data ring goes on."""
     fd = event(**FAULTS)
     with ring.map(fd, 8) as page:
-        with pytest.raises(OSError, match="mmap"):
+        with pytest.raises(OSError, match="mmap of the AUX ring"):
             ring.map_aux(fd, page, 1)
         fault(1)
         assert ring.read(page)

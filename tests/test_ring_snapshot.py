@@ -50,6 +50,16 @@ def test_snapshot_into_a_small_buffer_takes_the_newest_whole_records():
         ring.snapshot_into(page, bytearray(63))
 
 
+def test_a_snapshot_goes_into_writable_buffers_only():
+    """A read-only buffer is refused, and stays as it is."""
+    page, area, _ = synthetic_ring()
+    put_backward(page, area, numbered([1], [24])[0])
+    buffer = bytes(64)
+    with pytest.raises(BufferError):
+        ring.snapshot_into(page, buffer)
+    assert buffer == bytes(64)
+
+
 def test_snapshot_of_a_ring_without_records_is_empty():
     """Head 0: the kernel wrote nothing yet."""
     page, _, _ = synthetic_ring()
