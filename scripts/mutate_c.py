@@ -153,6 +153,26 @@ def users(cdefs: Path, file: str) -> list[Path]:
     return sorted({user for path in including for user in users(cdefs, path.name)})
 
 
+def tests_pass(root: Path, tests: list[str], **environment: str) -> bool:
+    """Run tests of the tree at *root*, in a forked child, until one fails; False if one does, or hangs."""
+    # mutmut names the functions that it adds so; tests that try every function of a module are not for these.
+    options = ["-x", "-q", "-pno:cacheprovider", "-Wignore::pytest.PytestAssertRewriteWarning", "-knot mutmut"]
+    child = os.fork()  # pytest is imported already
+    if child == 0:
+        os.setsid()
+        os.environ.update(environment)
+        os.chdir(root)
+        sys.path.insert(0, str(root))
+        for number in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+        os._exit(pytest.main([*options, *tests]))
+    with open(os.pidfd_open(child)) as end:
+        ended, _, _ = select.select([end], [], [], SECONDS)
+    if not ended:
+        os.killpg(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1] == 0
+
+
 class Copy:
     """A copy of the tree, with every object file, in which one mutant at a time is built and tested."""
 
@@ -181,20 +201,7 @@ class Copy:
         target = self.root / "perf_event_open_sys" / "_native.abi3.so"
         target.unlink(missing_ok=True)
         subprocess.run(["cc", "-shared", "-o", str(target), *objects], check=True)
-        options = ["-x", "-q", "-pno:cacheprovider", "-Wignore::pytest.PytestAssertRewriteWarning"]
-        child = os.fork()  # pytest is imported already
-        if child == 0:
-            os.setsid()
-            os.chdir(self.root)
-            sys.path.insert(0, str(self.root))
-            for number in (1, 2):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-            os._exit(pytest.main([*options, *expanded(self.root, tests)]))
-        with open(os.pidfd_open(child)) as end:
-            ended, _, _ = select.select([end], [], [], SECONDS)
-        if not ended:
-            os.killpg(child, signal.SIGKILL)
-        return os.waitpid(child, 0)[1] == 0
+        return tests_pass(self.root, expanded(self.root, tests))
 
     def judge(self, mutant: Mutant) -> str:
         """Say what becomes of a mutant: refused, same, killed or survived."""

@@ -11,19 +11,20 @@ why no test can notice it.
 
 from __future__ import annotations
 
-import concurrent.futures
-import os
+import multiprocessing
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+
+from mutate_c import tests_pass
 
 ROOT = Path(__file__).resolve().parent.parent
 MUTANTS = ROOT / "mutants"  # where mutmut copies the tree to
 AGAIN = ("survived", "no tests", "timeout", "suspicious")
 # The tests of a module, where they are not in test_<module>*.py.
 TESTS = {
-    "_diagnose": ["errors", "ioctls", "perf_event_open"],
+    "_diagnose": ["diagnose", "errors", "ioctls"],
     "_files": ["events", "errors"],
     "_mappings": ["lifetimes", "ring"],
     "_names": ["bindings", "events"],
@@ -36,13 +37,8 @@ def survives(mutant: str) -> bool:
     """Run the tests of the mutant's module with it switched on from the start; False if one fails."""
     module = mutant.split(".")[1]
     names = TESTS.get(module, [module])
-    files = sorted({str(path) for name in names for path in (MUTANTS / "tests").glob(f"test_{name}*.py")})
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *files]
-    environment = os.environ | {"MUTANT_UNDER_TEST": mutant}
-    try:
-        return subprocess.run(command, cwd=MUTANTS, env=environment, capture_output=True, timeout=300).returncode == 0
-    except subprocess.TimeoutExpired:
-        return False
+    files = dict.fromkeys(str(path) for name in names for path in sorted(MUTANTS.glob(f"tests/test_{name}*.py")))
+    return tests_pass(MUTANTS, list(files), MUTANT_UNDER_TEST=mutant)
 
 
 def main() -> int:
@@ -53,8 +49,8 @@ def main() -> int:
     )
     results = dict(line.strip().split(": ") for line in listed.stdout.splitlines() if ": " in line)
     again = [mutant for mutant, result in results.items() if result in AGAIN]
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        left = {mutant for mutant, lives in zip(again, pool.map(survives, again), strict=True) if lives}
+    with multiprocessing.Pool(2) as pool:
+        left = {mutant for mutant, lives in zip(again, pool.imap(survives, again), strict=True) if lives}
     for mutant in sorted(left):
         shown = subprocess.run(["mutmut", "show", mutant], cwd=ROOT, capture_output=True, text=True).stdout
         print(
