@@ -8,7 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# The same examples in every run, without a limit of time, and without files that the user may not be able to write.
+hypothesis.settings.register_profile("tests", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("tests")
 
 TESTS = Path(__file__).parent
 # `python -m pytest` in an unpacked source distribution puts its uncompiled package before the installed one.

@@ -323,7 +323,7 @@ def test_read_into_refuses_a_number_that_is_no_descriptor():
         counters.read_into([2**31], 0, ffi.new("struct perf_counts[]", 1))
 
 
-@settings(database=None, max_examples=500)
+@settings(max_examples=500)
 @given(
     read_format=st.integers(0, b.PERF_FORMAT_MAX - 1),
     members=st.lists(st.tuples(WORD, WORD, WORD), min_size=1, max_size=9),
@@ -352,7 +352,7 @@ def test_parse_takes_zeroes_behind_a_group():
         assert out[0].value == 7
 
 
-@settings(database=None, max_examples=500)
+@settings(max_examples=500)
 @given(data=st.binary(max_size=200), read_format=st.one_of(st.integers(0, 40), WORD))
 def test_parse_of_any_bytes_is_a_count_or_an_error(data, read_format):
     """Bytes that the format does not describe are EBADMSG; nothing is read or written out of bounds."""

@@ -11,7 +11,7 @@ from perf_event_open_sys import counters, ffi, perf_event_attr
 WORD = st.integers(0, 2**64 - 1)
 
 
-@settings(database=None, max_examples=500)
+@settings(max_examples=500)
 @given(value=WORD, enabled=WORD, running=st.integers(1, 2**64 - 1))
 @example(value=2**64 - 1, enabled=2**64 - 1, running=1)
 @example(value=2**64 - 1, enabled=2**64 - 2, running=2**64 - 1)
@@ -22,7 +22,6 @@ def test_scaled_is_exact(value, enabled, running):
     assert counters.scaled(counts) == value * enabled // running
 
 
-@settings(database=None)
 @given(value=WORD, enabled=st.integers(1, 2**64 - 1))
 def test_scaled_is_none_where_nothing_was_measured(value, enabled):
     """Enabled and never running: there is no estimate, and 0 would be a lie."""

@@ -143,8 +143,8 @@ def test_an_address_of_the_kernel_needs_the_kernel():
 
 def test_the_first_broken_rule_is_the_diagnosis():
     """EINVAL of several broken rules names the one that the kernel looks at first."""
-    attr = perf_event_attr(**{"sample_type": b.PERF_SAMPLE_MAX, "__reserved_2": 1})
-    assert errors.diagnose(errno.EINVAL, attr, -1, -1, -1, 0) == "__reserved_2 must be 0"
+    fields = {"sample_type": b.PERF_SAMPLE_MAX, "__reserved_2": 1}
+    assert errors.diagnose(errno.EINVAL, perf_event_attr(**fields), -1, -1, -1, 0) == "__reserved_2 must be 0"
 
 
 @pytest.mark.parametrize(

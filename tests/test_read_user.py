@@ -43,7 +43,7 @@ def expected(read):
     return value & U64, enabled & U64, running & U64
 
 
-@settings(deadline=None, derandomize=True, max_examples=500)
+@settings(max_examples=500)
 @given(
     st.fixed_dictionaries(
         {name: st.integers(0, limit) for name, limit in FIELDS.items()} | {"offset": st.integers(-(2**63), 2**63 - 1)}

@@ -161,7 +161,7 @@ def formats(draw):
 
 
 @hypothesis.given(formats())
-@hypothesis.settings(max_examples=200, deadline=None, database=None)
+@hypothesis.settings(max_examples=200)
 def test_columns_are_what_decode_says(form):
     """Of any format and any bytes, a row of the columns is what decode makes of its sample."""
     pytest.importorskip("numpy")

@@ -102,7 +102,7 @@ def test_what_is_wrong_with_a_filter_is_refused_by_the_kernel(tracefs, point):
     explained = []
 
     @hypothesis.given(filters(fields))
-    @hypothesis.settings(max_examples=100, deadline=None, database=None)
+    @hypothesis.settings(max_examples=100)
     def check(text):
         said = events.explain_filter(system, name, text, tracefs=tracefs)
         fd = perf_event_open(events.attr(point, tracefs=tracefs))

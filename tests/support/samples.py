@@ -11,7 +11,7 @@ from perf_event_open_sys import ffi, perf_event_attr, records
 
 from .encode import BEFORE_READ, BEHIND_INTR, BEHIND_STACK, ONE_WORD, TIMES, encode_sample, record, u64
 
-REPEATABLE = settings(deadline=None, derandomize=True, database=None, max_examples=300)
+REPEATABLE = settings(max_examples=300)
 SAMPLE_BITS = [1 << bit for bit in range(b.PERF_SAMPLE_MAX.bit_length() - 1)]
 ALL_SAMPLE_BITS = (b.PERF_SAMPLE_MAX - 1) & ~b.PERF_SAMPLE_WEIGHT  # the kernel takes one of the two weights
 BRANCH_FLAGS = (0, b.PERF_SAMPLE_BRANCH_HW_INDEX, b.PERF_SAMPLE_BRANCH_COUNTERS)
