@@ -161,13 +161,13 @@ class Command:
         if getattr(self, "_pipes", None):  # not started, and nothing can start it any more
             self.close()
         elif getattr(self, "pid", -1) > 0 and self._status < 0 and self._owner == os.getpid():
-            import warnings
-
             try:
                 running = os.waitpid(self.pid, os.WNOHANG) == (0, 0)  # if not, it is no zombie any more
             except ChildProcessError:  # somebody else has waited for it
                 running = False
-            if running:
+            if running and not sys.is_finalizing():
+                import warnings
+
                 warnings.warn(f"command {self.pid} is still running", ResourceWarning, source=self, stacklevel=2)
 
     def __enter__(self) -> Command:
