@@ -301,6 +301,13 @@ static uint64_t rings(void)
                 sum += (unsigned char)buffer[i];
             CHECK(got != 0 || head == tail);
             CHECK(ring_next_size_sized(page, data_size) <= (long)ring_size);
+            struct ring_share *share = block(sizeof *share);
+            size_t needed;
+            struct perf_event_mmap_page *const *const only = &page;
+            page->data_tail = tail;
+            got = ring_drain(only, &data_size, 1, buffer, size, share, &needed);
+            CHECK(got <= (long)size);
+            free(share);
             got = ring_read_aux_sized(page, aux, aux_given, buffer, size);
             CHECK(got <= (long)size);
             if (below(2))

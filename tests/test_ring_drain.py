@@ -6,12 +6,12 @@ import random
 import pytest
 from support.encode import record, u64
 from support.events import DUMMY, EVERY_FAULT
-from support.machine import PAGE_SIZE
+from support.machine import PAGE_SCALE, PAGE_SIZE
 from support.rings import put, synthetic_ring
 from support.workloads import fault
 
 from perf_event_open_sys import bindings as b
-from perf_event_open_sys import ffi, ioctls, records, ring
+from perf_event_open_sys import ffi, ioctls, lib, records, ring
 
 
 def numbered(ring_number, n, size=24):
@@ -88,6 +88,42 @@ def test_what_is_left_over_goes_to_the_ring_that_has_most():
     buffer = bytearray(3 * 40)
     assert ring.drain_into(pages, buffer) == 64
     assert told(buffer[:64]) == [(1, 0)]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_is_left_over_goes_to_the_ring_that_has_most_left(order):
+    """Not to the one that had most to begin with: what its share has taken counts no more."""
+    many_small, few_large = numbered(0, 16, 56), numbered(1, 3, 264)
+    pages = filled(*[many_small, few_large][::order])
+    buffer = bytearray(1000)  # shares of 500: 8 of 56, 1 of 264; 288 are left
+    assert ring.drain_into(pages, buffer) == 8 * 56 + 2 * 264
+    assert sorted(told(buffer[: 8 * 56 + 2 * 264])) == [(0, i) for i in range(8)] + [(1, 0), (1, 1)]
+
+
+def test_nothing_beyond_the_head_is_taken_though_there_is_room():
+    """Whole records of an earlier lap lie there, and the buffer has room for one of them."""
+    pages = filled(*(numbered(number, 64 * PAGE_SCALE, 64) for number in range(3)))
+    for page in pages:
+        ring.set_tail(page, (ring.head(page) - 5 * 64) % 2**64)
+    last = range(64 * PAGE_SCALE - 5, 64 * PAGE_SCALE)
+    buffer = bytearray(950)  # shares of 316: 4 of each; 182 are left, for one more of two
+    assert ring.drain_into(pages, buffer) == 14 * 64
+    expected = [(0, i) for i in last] + [(1, i) for i in last] + [(2, i) for i in list(last)[:4]]
+    assert told(buffer[: 14 * 64]) == expected
+
+
+@pytest.mark.parametrize("room", [1000, 200])
+def test_the_shares_tell_what_was_taken_of_each_ring(room):
+    """Programs in C are told, whether all fitted or not."""
+    pages = filled(numbered(0, 5), [], numbered(2, 3, 64))
+    shares, needed = ffi.new("struct ring_share[]", 3), ffi.new("size_t *")
+    pointers = ffi.new("struct perf_event_mmap_page *[]", pages)
+    before, buffer = waiting(pages), ffi.new("char[]", room)
+    moved = lib.ring_drain(pointers, ffi.new("uint64_t[]", [PAGE_SIZE] * 3), 3, buffer, room, shares, needed)
+    taken = [share.taken for share in shares]
+    assert taken == ([120, 0, 192] if room == 1000 else [120, 0, 64])
+    assert moved == sum(taken)
+    assert waiting(pages) == [size - part for size, part in zip(before, taken, strict=True)]
 
 
 def test_a_buffer_below_every_next_record_is_a_buffer_error():

@@ -2,8 +2,10 @@
 
 import collections
 import ctypes
+import errno
 import itertools
 import random
+import sys
 import threading
 
 import pytest
@@ -106,6 +108,19 @@ def test_a_record_may_be_nothing_but_its_header():
     with pytest.raises(BufferError, match="next record has 8 bytes, and the buffer 7"):
         ring.read_into(page, bytearray(7))
     assert ring.read_into(page, bytearray(8)) == 8
+
+
+def test_ring_next_size_is_what_a_buffer_must_hold():
+    """0 where the ring is empty; -1 with EBADMSG for a header that cannot be, with EINVAL for what is no ring."""
+    page, area, _ = synthetic_ring()
+    assert lib.ring_next_size(page) == 0
+    put(page, area, numbered([1], [40])[0])
+    assert lib.ring_next_size(page) == lib.ring_next_size_sized(page, PAGE_SIZE) == 40
+    assert lib.ring_next_size_sized(page, PAGE_SIZE + 8) == -1
+    assert ffi.errno == errno.EINVAL
+    area[6:8] = (41).to_bytes(2, sys.byteorder)
+    assert lib.ring_next_size(page) == -1
+    assert ffi.errno == errno.EBADMSG
 
 
 @pytest.mark.parametrize(
