@@ -12,60 +12,63 @@ static struct span rest_of(struct perf_event_mmap_page *const *pages, const uint
                          s->available - s->taken};
 }
 
-/* Grant each ring its next record, so that a ring of large records is not left with a share that none of them fits into.
- * Where `*left` bytes do not hold all of these, the ring of which least has been consumed so far comes first: no ring
- * waits for ever. Returns the size of the smallest of the records. */
-static size_t grant_first(struct perf_event_mmap_page *const *pages, const uint64_t *data_sizes,
-                          struct ring_share *shares, size_t n, size_t *left)
+/* Grant next records where equal shares of the buffer do not hold them: to each ring whose next record is larger than a
+ * share; what is left for the shares of the others shrinks by it, so that more rings may have to be looked at. */
+static void grant_large(struct ring_share *shares, size_t n, size_t *left)
 {
-    size_t smallest = SIZE_MAX, total = 0;
+    size_t waiting = 0, before;
 
-    for (size_t i = 0; i < n; i++) {
-        const struct span span = rest_of(pages, data_sizes, shares, i);
-        shares[i].next = span.available ? record_size(&span, 0) : 0;
-        total += (size_t)shares[i].next;
-        if (shares[i].next && shares[i].next < smallest)
-            smallest = (size_t)shares[i].next;
-    }
+    for (size_t i = 0; i < n; i++)
+        waiting += shares[i].available != 0;
+    do {
+        before = waiting;
+        for (size_t i = 0; i < n; i++) {
+            struct ring_share *s = shares + i;
+            if (s->taken || s->available == 0 || s->next <= *left / waiting)
+                continue;
+            s->taken = s->next;
+            *left -= (size_t)s->next;
+            waiting--;
+        }
+    } while (waiting && waiting < before);
+}
+
+/* Grant next records where the buffer does not hold those of all rings: the ring of which least has been consumed so far
+ * comes first, so that no ring waits for ever. */
+static void grant_in_turn(struct ring_share *shares, size_t n, size_t *left)
+{
     for (;;) {
         struct ring_share *first = NULL;
         for (size_t i = 0; i < n; i++) {
             struct ring_share *s = shares + i;
-            if (s->next == 0 || s->taken || s->next > *left)
+            if (s->taken || s->next == 0 || s->next > *left)
                 continue;
-            if (total <= *left) { /* all fit: in any order */
-                s->taken = s->next;
-                total -= (size_t)s->next;
-                *left -= (size_t)s->next;
-            } else if (!first || s->start < first->start ||
-                       (s->start == first->start && s->available > first->available)) {
+            if (!first || s->start < first->start || (s->start == first->start && s->available > first->available))
                 first = s;
-            }
         }
         if (!first)
-            return smallest;
+            return;
         first->taken = first->next;
-        total -= (size_t)first->next;
         *left -= (size_t)first->next;
     }
 }
 
-/* Grant whole rings: each that has no more left than an equal share of the room, which enlarges the shares of the others,
- * and so on. Returns how many rings must be cut, `*left` being the room for them. */
+/* Grant whole rings: of those that were granted nothing yet, each that has no more than an equal share of the room, which
+ * enlarges the shares of the others, and so on. Returns how many are left, and must be cut to a share each. */
 static size_t grant_whole(struct ring_share *shares, size_t n, size_t *left)
 {
     size_t waiting = 0, before;
 
     for (size_t i = 0; i < n; i++)
-        waiting += shares[i].taken != shares[i].available;
+        waiting += shares[i].taken == 0 && shares[i].available != 0;
     do {
         before = waiting;
         for (size_t i = 0; i < n; i++) {
             struct ring_share *s = shares + i;
-            if (s->taken == s->available || s->available - s->taken > *left / waiting)
+            if (s->taken || s->available == 0 || s->available > *left / waiting)
                 continue;
-            *left -= (size_t)(s->available - s->taken);
             s->taken = s->available;
+            *left -= (size_t)s->available;
             waiting--;
         }
     } while (waiting && waiting < before);
@@ -100,10 +103,18 @@ static int grant_rest(struct perf_event_mmap_page *const *pages, const uint64_t 
 static int share_out(struct perf_event_mmap_page *const *pages, const uint64_t *data_sizes, struct ring_share *shares,
                      size_t n, size_t size, size_t *needed)
 {
-    size_t left = size, next;
-    const size_t smallest = grant_first(pages, data_sizes, shares, n, &left);
-    const size_t cut = grant_whole(shares, n, &left), share = cut ? left / cut : 0;
+    size_t left = size, smallest = SIZE_MAX, total = 0, cut, share, next;
 
+    for (size_t i = 0; i < n; i++) {
+        const struct span span = rest_of(pages, data_sizes, shares, i);
+        shares[i].next = span.available ? record_size(&span, 0) : 0;
+        total += (size_t)shares[i].next;
+        if (shares[i].next && shares[i].next < smallest)
+            smallest = (size_t)shares[i].next;
+    }
+    (total <= size ? grant_large : grant_in_turn)(shares, n, &left);
+    cut = grant_whole(shares, n, &left);
+    share = cut ? left / cut : 0;
     for (size_t i = 0; i < n; i++) {
         const struct span span = rest_of(pages, data_sizes, shares, i);
         if (span.available == 0)
@@ -112,10 +123,9 @@ static int share_out(struct perf_event_mmap_page *const *pages, const uint64_t *
             *needed = i;
             return fail(EBADMSG);
         }
-        if (shares[i].taken) {
-            const size_t more = whole_records(&span, share, &next);
-            shares[i].taken += more;
-            left -= more;
+        if (shares[i].taken == 0) {
+            shares[i].taken = whole_records(&span, share, &next);
+            left -= (size_t)shares[i].taken;
         }
     }
     if (left == size) {
