@@ -58,7 +58,7 @@ def test_control_c_on_a_terminal():
 def test_a_second_signal_is_a_firmer_one():
     """A command that heeds neither SIGINT nor SIGTERM is killed at the third, or after some seconds."""
     with counting("-e", "task-clock:u", command=STUBBORN) as (process, pid):
-        while process.poll() is None:
+        while not gone(pid):  # not until stat itself has ended: at its very end nobody takes its signals any more
             process.send_signal(signal.SIGINT)
         assert process.wait() == 130
         assert "seconds time elapsed" in process.stderr.read()
