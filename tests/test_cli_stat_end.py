@@ -2,6 +2,7 @@
 
 import os
 import pty
+import select
 import signal
 import subprocess
 
@@ -58,8 +59,11 @@ def test_control_c_on_a_terminal():
 def test_a_second_signal_is_a_firmer_one():
     """A command that heeds neither SIGINT nor SIGTERM is killed at the third, or after some seconds."""
     with counting("-e", "task-clock:u", command=STUBBORN) as (process, pid):
-        while not gone(pid):  # not until stat itself has ended: at its very end nobody takes its signals any more
+        command = os.pidfd_open(pid)
+        # Until the command has ended, and not stat itself: at its very end nobody takes its signals any more.
+        while not select.select([command], [], [], 0.01)[0]:
             process.send_signal(signal.SIGINT)
+        os.close(command)
         assert process.wait() == 130
         assert "seconds time elapsed" in process.stderr.read()
         assert gone(pid)
