@@ -29,12 +29,13 @@ def dtype(ctype: CType[Any] | _Name) -> numpy.dtype[Any]:
     import numpy as np
 
     kind: Any = ctype
+    ctypes: Any = ffi.CType
     if isinstance(ctype, str):
         try:
             kind = ffi.typeof(kind) if ctype.isascii() else None  # cffi crashes on a lone surrogate
         except ffi.error:
             kind = None
-    if not isinstance(kind, ffi.CType) or kind.kind not in ("struct", "union") or kind.fields is None:
+    if not isinstance(kind, ctypes) or kind.kind not in ("struct", "union") or kind.fields is None:
         raise ValueError(f"{ctype!r} is no struct of these headers")
     names, formats, offsets = [], [], []
     words: dict[int, Any] = {}
