@@ -3,34 +3,42 @@
 
 #include "span.h"
 
-/* What is left of ring i after what was granted so far. */
-static struct span rest_of(struct perf_event_mmap_page *const *pages, const uint64_t *data_sizes,
-                           const struct ring_share *shares, size_t i)
+/* Up to `available` bytes of a ring from position `start` on. */
+static struct span span_of(const struct perf_event_mmap_page *page, uint64_t data_size, uint64_t start,
+                           uint64_t available)
 {
-    const struct ring_share *s = shares + i;
-    return (struct span){(const char *)pages[i] + page_size(), data_sizes[i] - 1, s->start + s->taken,
-                         s->available - s->taken};
+    return (struct span){(const char *)page + page_size(), data_size - 1, start, available};
 }
 
-/* Grant next records where equal shares of the buffer do not hold them: to each ring whose next record is larger than a
- * share; what is left for the shares of the others shrinks by it, so that more rings may have to be looked at. */
-static void grant_large(struct ring_share *shares, size_t n, size_t *left)
+/* What is left of a ring after what was granted so far. */
+static struct span rest_of(const struct perf_event_mmap_page *page, uint64_t data_size, const struct ring_share *s)
 {
-    size_t waiting = 0, before;
+    return span_of(page, data_size, s->start + s->taken, s->available - s->taken);
+}
+
+/* Grant to rings that were granted nothing yet what they claim. With `whole`, a ring claims all that it has, and is
+ * granted it if that is no more than an equal share of what is left of the buffer. Otherwise, a ring claims its next
+ * record, and is granted it if that is more than such a share. Either changes the share of the rings that remain, so
+ * that they are looked at again. Returns how many rings remain. */
+static size_t grant(struct ring_share *shares, size_t n, size_t *left, int whole)
+{
+    size_t remaining = 0, before;
 
     for (size_t i = 0; i < n; i++)
-        waiting += shares[i].available != 0;
+        remaining += shares[i].taken == 0 && shares[i].available != 0;
     do {
-        before = waiting;
+        before = remaining;
         for (size_t i = 0; i < n; i++) {
             struct ring_share *s = shares + i;
-            if (s->taken || s->available == 0 || s->next <= *left / waiting)
+            const uint64_t claim = whole ? s->available : s->next;
+            if (s->taken || s->available == 0 || (claim <= *left / remaining) != whole)
                 continue;
-            s->taken = s->next;
-            *left -= (size_t)s->next;
-            waiting--;
+            s->taken = claim;
+            *left -= (size_t)claim;
+            remaining--;
         }
-    } while (waiting && waiting < before);
+    } while (remaining && remaining < before);
+    return remaining;
 }
 
 /* Grant next records where the buffer does not hold those of all rings: the ring of which least has been consumed so far
@@ -53,28 +61,6 @@ static void grant_in_turn(struct ring_share *shares, size_t n, size_t *left)
     }
 }
 
-/* Grant whole rings: of those that were granted nothing yet, each that has no more than an equal share of the room, which
- * enlarges the shares of the others, and so on. Returns how many are left, and must be cut to a share each. */
-static size_t grant_whole(struct ring_share *shares, size_t n, size_t *left)
-{
-    size_t waiting = 0, before;
-
-    for (size_t i = 0; i < n; i++)
-        waiting += shares[i].taken == 0 && shares[i].available != 0;
-    do {
-        before = waiting;
-        for (size_t i = 0; i < n; i++) {
-            struct ring_share *s = shares + i;
-            if (s->taken || s->available == 0 || s->available > *left / waiting)
-                continue;
-            s->taken = s->available;
-            *left -= (size_t)s->available;
-            waiting--;
-        }
-    } while (waiting && waiting < before);
-    return waiting;
-}
-
 /* Of the ring that has most left, take as many more records as fit; 0 if no ring has a record that fits. */
 static int grant_rest(struct perf_event_mmap_page *const *pages, const uint64_t *data_sizes, struct ring_share *shares,
                       size_t n, size_t *left)
@@ -88,7 +74,7 @@ static int grant_rest(struct perf_event_mmap_page *const *pages, const uint64_t 
         if (s->is_done || s->available == s->taken || (most && s->available - s->taken <= most->available - most->taken))
             continue;
         most = s;
-        span = rest_of(pages, data_sizes, shares, i);
+        span = rest_of(pages[i], data_sizes[i], s);
     }
     if (!most)
         return 0;
@@ -99,24 +85,29 @@ static int grant_rest(struct perf_event_mmap_page *const *pages, const uint64_t 
     return 1;
 }
 
-/* Decide how many of the waiting bytes of each ring go into `size` bytes, which do not hold all. 0, or -1 as ring_drain. */
+/* Decide how many of the waiting bytes of each ring are taken, where `size` bytes do not hold all. Returns 0; or -1 as
+ * ring_drain. */
 static int share_out(struct perf_event_mmap_page *const *pages, const uint64_t *data_sizes, struct ring_share *shares,
                      size_t n, size_t size, size_t *needed)
 {
     size_t left = size, smallest = SIZE_MAX, total = 0, cut, share, next;
 
     for (size_t i = 0; i < n; i++) {
-        const struct span span = rest_of(pages, data_sizes, shares, i);
+        const struct span span = span_of(pages[i], data_sizes[i], shares[i].start, shares[i].available);
+        shares[i].taken = 0;
         shares[i].next = span.available ? record_size(&span, 0) : 0;
         total += (size_t)shares[i].next;
         if (shares[i].next && shares[i].next < smallest)
             smallest = (size_t)shares[i].next;
     }
-    (total <= size ? grant_large : grant_in_turn)(shares, n, &left);
-    cut = grant_whole(shares, n, &left);
+    if (total <= size)
+        grant(shares, n, &left, 0);
+    else
+        grant_in_turn(shares, n, &left);
+    cut = grant(shares, n, &left, 1);
     share = cut ? left / cut : 0;
     for (size_t i = 0; i < n; i++) {
-        const struct span span = rest_of(pages, data_sizes, shares, i);
+        const struct span span = rest_of(pages[i], data_sizes[i], shares + i);
         if (span.available == 0)
             continue;
         if (shares[i].next == 0) { /* the header of a ring that must be cut cannot be one */
@@ -149,20 +140,19 @@ long ring_drain(struct perf_event_mmap_page *const *pages, const uint64_t *data_
             *needed = i;
             return -1;
         }
-        shares[i] = (struct ring_share){span.start, span.available, 0, 0, 0};
+        shares[i] = (struct ring_share){span.start, span.available, span.available, 0, 0};
         waiting += span.available;
     }
     if (waiting > size && share_out(pages, data_sizes, shares, n, size, needed) < 0)
         return -1;
     for (size_t i = 0; i < n; i++) {
-        const uint64_t taken = waiting > size ? shares[i].taken : shares[i].available;
-        const struct span span = {(const char *)pages[i] + page_size(), data_sizes[i] - 1, shares[i].start, taken};
-        if (taken == 0)
+        const struct ring_share *s = shares + i;
+        const struct span span = span_of(pages[i], data_sizes[i], s->start, s->taken);
+        if (s->taken == 0)
             continue;
-        shares[i].taken = taken;
-        copy_out(&span, to, (size_t)taken);
-        to += taken;
-        ring_set_tail(pages[i], span.start + taken);
+        copy_out(&span, to, (size_t)s->taken);
+        to += s->taken;
+        ring_set_tail(pages[i], s->start + s->taken);
     }
     return (long)(to - (char *)buffer);
 }
