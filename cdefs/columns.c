@@ -182,10 +182,8 @@ long records_columns(const void *buffer, size_t size, const struct records_event
     struct current current;
 
     *consumed = *done = 0;
-    if (begin_events(&current, events, n_events) < 0)
+    if (begin_events(&current, events, n_events, size) < 0)
         return -1;
-    if (size > UINT32_MAX)
-        return fail(EINVAL);
     if (current.id_at == 0 && is_simple(&current.layout, columns, n_columns))
         return copy_columns(buffer, size, &current.layout, columns, n_columns, n, consumed, done);
     return spread_rows(buffer, size, &current, columns, n_columns, n, consumed, done);

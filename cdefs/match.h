@@ -70,7 +70,8 @@ struct current {
     struct layout layout;
 };
 
-static inline int begin_events(struct current *c, const struct records_event *events, size_t n)
+/* Prepare to decode a buffer of `size` bytes, at most UINT32_MAX: offsets in struct perf_sample have 32 bits. */
+static inline int begin_events(struct current *c, const struct records_event *events, size_t n, size_t size)
 {
     c->events = events;
     c->n = n;
@@ -78,7 +79,7 @@ static inline int begin_events(struct current *c, const struct records_event *ev
         return -1;
     c->attr = events->attr;
     c->layout = layout_of(c->attr);
-    return 0;
+    return size > UINT32_MAX ? fail(EINVAL) : 0;
 }
 
 /* Make the event of the sample at `record` the current one. Returns 0; or -1 with ENOENT if no event has the sample's

@@ -6,24 +6,24 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-size_t records_count(const void *buffer, size_t size)
+INLINE size_t count(const void *buffer, size_t size, int all_records)
 {
     struct perf_event_header header;
     size_t n = 0;
 
     for (size_t offset = 0; next_header(buffer, size, offset, &header) > 0; offset += header.size)
-        n += header.type == PERF_RECORD_SAMPLE;
+        n += all_records || header.type == PERF_RECORD_SAMPLE;
     return n;
+}
+
+size_t records_count(const void *buffer, size_t size)
+{
+    return count(buffer, size, 0);
 }
 
 size_t records_count_all(const void *buffer, size_t size)
 {
-    struct perf_event_header header;
-    size_t n = 0;
-
-    for (size_t offset = 0; next_header(buffer, size, offset, &header) > 0; offset += header.size)
-        n++;
-    return n;
+    return count(buffer, size, 1);
 }
 
 void records_advise(struct perf_sample *out, size_t n)
@@ -113,10 +113,8 @@ long records_parse(const void *buffer, size_t size, const struct records_event *
     struct current current;
 
     *consumed = *done = 0;
-    if (begin_events(&current, events, n_events) < 0)
+    if (begin_events(&current, events, n_events, size) < 0)
         return -1;
-    if (size > UINT32_MAX)
-        return fail(EINVAL);
     return parse_rows(buffer, size, &current, NULL, out, n, consumed, done);
 }
 
@@ -127,10 +125,8 @@ long records_parse_all(const void *buffer, size_t size, const struct records_eve
     struct trailers trailers;
 
     *consumed = *done = 0;
-    if (begin_events(&current, events, n_events) < 0 || begin_trailers(&trailers, events, n_events) < 0)
+    if (begin_events(&current, events, n_events, size) < 0 || begin_trailers(&trailers, events, n_events) < 0)
         return -1;
-    if (size > UINT32_MAX)
-        return fail(EINVAL);
     return parse_rows(buffer, size, &current, &trailers, out, n, consumed, done);
 }
 
