@@ -45,8 +45,9 @@ struct ring_share {
 };
 
 /* Move whole records of `n` rings to `buffer`, ring after ring. If everything that is waiting fits, no record header is
- * looked at. If not, each ring first gets an equal share of the buffer; what small rings do not use of theirs goes to
- * the rings that have more. `data_sizes` are the sizes of the rings in bytes; `shares` is memory for `n` elements,
+ * looked at. If not, each ring gets an equal share of the buffer, or its next record where that alone is larger than a
+ * share; what small rings do not use of their shares goes to the rings that have more. If the buffer does not hold the
+ * next record of every ring, the rings of which least has been consumed so far get theirs. `data_sizes` are the sizes of the rings in bytes; `shares` is memory for `n` elements,
  * whose content on entry does not matter. On failure nothing was consumed from any ring: with EINVAL and EBADMSG
  * `*needed` is the index of the ring; with ENOBUFS, which means that no ring's next record fits, it is the size of the
  * smallest of these records. */
