@@ -66,11 +66,15 @@ def _format(kind: Any) -> Any:
     return f"{'i' if signed else 'u'}{ffi.sizeof(kind)}"
 
 
+def _sample_fields() -> dict[str, Any]:
+    return dict(ffi.typeof("struct perf_sample").fields)
+
+
 def column_formats(fields: Iterable[str]) -> dict[str, numpy.dtype[Any]]:
     """Return the dtype of each of the *fields* of ``struct perf_sample``, by name."""
     import numpy as np
 
-    known = dict(ffi.typeof("struct perf_sample").fields)
+    known = _sample_fields()
     if isinstance(fields, str):
         raise TypeError(f"fields are names, not a string: [{fields!r}]")
     formats = {}
@@ -92,7 +96,7 @@ def column_arrays(
     """
     import numpy as np
 
-    known = dict(ffi.typeof("struct perf_sample").fields)
+    known = _sample_fields()
     # All arrays lie in one block of memory, those of wider elements first, so that each is aligned. For a large block,
     # NumPy asks the kernel for huge pages.
     block = np.empty(n * sum(one.itemsize for one in formats.values()), "u1")
