@@ -6,6 +6,7 @@ nothing. And it accepts a ``void *``, such as that of ``ffi.new_handle``, as a p
 
 from __future__ import annotations
 
+from ._memory import keeping
 from ._native import ffi
 
 TYPE_CHECKING = False
@@ -40,9 +41,9 @@ def _pointer(parameter: str, ctype: str) -> Callable[[Any], Any]:
             if kind is expected and value:
                 return value
             if kind is expected.item:
-                return ffi.gc(ffi.addressof(value), {"kept": value}.get)  # the address alone does not keep the struct
+                return ffi.gc(ffi.addressof(value), keeping(value))  # the address alone does not keep the struct
             if kind.kind == "array" and kind.item is expected.item and len(value):
-                return ffi.gc(value + 0, {"kept": value}.get)
+                return ffi.gc(value + 0, keeping(value))
         _refuse(parameter, expected.cname, value)
 
     return check

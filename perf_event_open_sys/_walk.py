@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import gc
-
+from ._memory import keeping, owner_of
 from ._native import ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     import numpy
 
     from ._native import _Buffer
-    from .bindings import CData, char_a, perf_event_header_p, perf_record_p, perf_sample_a, perf_sample_p
+    from .bindings import CData, perf_event_header_p, perf_record_p, perf_sample_p
 
 _HEADER = ffi.typeof("struct perf_event_header *")
 _UNKNOWN = ffi.typeof("struct perf_record_unknown *")
-_OWNER = "the owner of the memory"  # the one key of the dictionary that keeping() makes
 _BATCH = 256  # how many records iterate() finds in one call into C
 _structs: dict[int, Any] = {}  # record type -> the ctype of a pointer to its struct; filled at the first use
 _NAME_FIELDS = {
@@ -45,17 +43,6 @@ class CorruptRecord(ValueError):
         self.n_samples = n_samples
         self.samples: Sequence[perf_sample_p] | None = None
         self.columns: dict[str, numpy.ndarray[Any, Any]] | None = None
-
-
-def keeping(owner: char_a | perf_sample_a) -> Callable[[CData], None]:
-    """Return a destructor for ``ffi.gc`` that only keeps a reference to *owner*, the object whose memory is pointed to.
-
-    It is the ``get`` method of a dictionary that holds *owner*: like a destructor it takes one argument, and calling it
-    is faster than calling a Python function. *owner* is no memoryview, since CPython before 3.11.9 and 3.12.3 crashes
-    when it collects a memoryview that is in a cycle and has exports.
-    """
-    kept: dict[Any, Any] = {_OWNER: owner}
-    return kept.get
 
 
 def iterate(buffer: _Buffer) -> Iterator[perf_record_p]:
@@ -124,11 +111,9 @@ def header_of(record: Any) -> tuple[perf_event_header_p, int]:
         raise TypeError("record must be a pointer to a record, not NULL")
     header = ffi.cast(_HEADER, record)
     size = header.size
-    for referent in gc.get_referents(record):
-        kept = getattr(referent, "__self__", None)
-        if type(kept) is dict and _OWNER in kept:
-            owner = kept[_OWNER]
-            size = min(size, len(owner) - (_address(record) - _address(owner)))
+    owner = owner_of(record)
+    if owner is not None:
+        size = min(size, len(owner) - (_address(record) - _address(owner)))
     return header, size
 
 

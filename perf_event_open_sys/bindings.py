@@ -7,6 +7,7 @@ included, and returns a pointer that owns the struct; fields that are not given 
 
 from __future__ import annotations
 
+from ._memory import keeping
 from ._native import ffi, lib
 from ._pointers import attr_pointer
 
@@ -72,8 +73,7 @@ def perf_event_attr(**fields: int) -> perf_event_attr_p:
 
     Args:
         fields: fields by their C names, as in ``type=PERF_TYPE_SOFTWARE``. ``size`` is, unless given, that of the
-        struct in
-            these headers; other fields that are not given are 0.
+            struct in these headers; other fields that are not given are 0.
 
     Raises:
         TypeError: a field that the struct lacks (the nearest names are given), or a value that is no int.
@@ -128,12 +128,6 @@ def perf_event_attr_from(data: _Buffer) -> perf_event_attr_p:
     return new
 
 
-def _mapping_of(pointer: Any) -> Any:
-    from ._mappings import find
-
-    return find(pointer)
-
-
 def copy(pointer: Any, **overrides: Any) -> Any:
     """Return a pointer to a new copy of the struct that *pointer* points to.
 
@@ -150,13 +144,15 @@ def copy(pointer: Any, **overrides: Any) -> Any:
         OverflowError: an override that does not fit its field, which is named.
         ValueError: *pointer* is the page of a ring that is gone.
     """
+    from ._mappings import find
+
     cdata: Any = ffi.CData
     kind = ffi.typeof(pointer) if isinstance(pointer, cdata) else None
     if kind is None or kind.kind != "pointer" or kind.item.kind not in ("struct", "union") or not pointer:
         raise TypeError(f"pointer must point to a struct, not {kind.cname if kind else type(pointer).__name__}")
     if kind.item.fields is None:
         raise TypeError(f"what a {kind.item.cname} has in it is not known")
-    mapped = _mapping_of(pointer)
+    mapped = find(pointer)
     pointer = mapped[0] if mapped else pointer
     if kind is _QUERY and not overrides:
         # The room that there is, which cffi knows of a struct that it allocated, and not what ids_len may say by now.
@@ -169,11 +165,7 @@ def copy(pointer: Any, **overrides: Any) -> Any:
         raise TypeError(f"a {kind.item.cname} ends in an array, whose length is not known")
     memory = ffi.new("char[]", ffi.sizeof(kind.item))
     if kind is _ATTR:
-
-        def keep(_: Any, original: Any = pointer) -> None:
-            """Do nothing: as the destructor of the copy, this function keeps the original alive by its default."""
-
-        memory = ffi.gc(memory, keep)
+        memory = ffi.gc(memory, keeping(pointer))
     new = ffi.new_allocator(alloc=lambda _size: memory)(kind)
     new[0] = pointer[0]
     try:

@@ -13,9 +13,10 @@ from __future__ import annotations
 from _collections_abc import Sequence  # collections.abc would import collections
 from errno import EBADMSG, ENOENT
 
+from ._memory import keeping, new_uncleared
 from ._native import ffi, lib
 from ._pointers import attr_pointer, sample_pointer, samples_array
-from ._walk import CorruptRecord, at, header_of, iterate, keeping, name
+from ._walk import CorruptRecord, at, header_of, iterate, name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +78,6 @@ _FIXED = (
     lib.PERF_SAMPLE_IDENTIFIER | lib.PERF_SAMPLE_IP | lib.PERF_SAMPLE_TID | lib.PERF_SAMPLE_TIME | lib.PERF_SAMPLE_ADDR
 ) | (lib.PERF_SAMPLE_ID | lib.PERF_SAMPLE_STREAM_ID | lib.PERF_SAMPLE_CPU | lib.PERF_SAMPLE_PERIOD)
 _SAMPLE_SIZE = ffi.sizeof(_SAMPLE.item)
-_new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
 
 def _array(ctype: CType[_C], pointer: perf_sample_p | perf_sample_a | char_p, size: int) -> _C:
@@ -131,7 +131,7 @@ class Samples(Sequence["perf_sample_p"]):
         This is fast for samples of several rings, one ring after the other: each ring's are in order already, so that
         they need only be merged.
         """
-        lib.records_sort(self.cdata, len(self), _new_uncleared("struct records_key[]", 2 * len(self)))
+        lib.records_sort(self.cdata, len(self), new_uncleared("struct records_key[]", 2 * len(self)))
 
     def __repr__(self) -> str:
         return f"<{len(self)} samples>"
@@ -222,7 +222,7 @@ def parse(buffer: _Buffer, attr: _Attr, *, all_records: bool = False) -> Samples
     """
     base = ffi.from_buffer(buffer)
     room = (lib.records_count_all if all_records else lib.records_count)(base, len(base))
-    samples = _new_uncleared(_SAMPLES, room)
+    samples = new_uncleared(_SAMPLES, room)
     lib.records_advise(samples, room)
     try:
         n, _ = _parse(base, attr, samples, all_records=all_records)

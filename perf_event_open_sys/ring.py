@@ -18,6 +18,7 @@ from errno import EBADMSG, ENOBUFS
 
 from . import errors
 from ._mappings import find, group, own
+from ._memory import new_uncleared
 from ._native import ffi, lib
 from ._pointers import page_pointer
 from ._walk import CorruptRecord
@@ -47,7 +48,6 @@ _PAGES = ffi.typeof("struct perf_event_mmap_page *[]")
 _SIZES = ffi.typeof("uint64_t[]")
 _SHARES = ffi.typeof("struct ring_share[]")
 _NEEDED = ffi.typeof("size_t *")
-_new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
 
 def _ring(page: perf_event_mmap_page_p, *, writable: bool = False) -> tuple[perf_event_mmap_page_p, int]:
@@ -173,10 +173,10 @@ def read(page: perf_event_mmap_page_p) -> bytearray:
 def drain_into(pages: Sequence[perf_event_mmap_page_p], buffer: _Buffer) -> int:
     """Move the records of many rings into *buffer*, ring after ring, in one call into C; return their size in bytes.
 
-    As many whole records as fit are moved; the others stay in their rings. If not all fit, each ring gets its next
-    record, then an equal share of the rest, and what small rings do not use of theirs goes to the rings that have more.
-    If *buffer* does not even hold the next record of every ring, the rings come first of which least has been consumed
-    so far. No ring starves. The records of each ring are in order; ``records.parse(…).sort_by_time()`` puts those of
+    As many whole records as fit are moved; the others stay in their rings. If not all fit, each ring gets an equal
+    share of *buffer*, or its next record where that alone is larger than a share. What small rings do not use of their
+    shares goes to the rings that have more. If *buffer* does not hold the next record of every ring, the rings of which
+    least has been consumed so far get theirs. No ring starves. The records of each ring are in order; ``records.parse(…).sort_by_time()`` puts those of
     all rings in order.
 
     If the function raises, nothing was consumed from any ring, and for an error of one page the exception's ``index``
@@ -195,7 +195,7 @@ def drain_into(pages: Sequence[perf_event_mmap_page_p], buffer: _Buffer) -> int:
     pages = tuple(pages)  # another thread may change a list meanwhile
     owners, pointers, sizes = group(tuple(builtins.map(id, pages)), lambda: _prepare(pages))
     target = ffi.from_buffer(buffer, require_writable=True)
-    shares, needed = _new_uncleared(_SHARES, len(sizes)), ffi.new(_NEEDED)
+    shares, needed = new_uncleared(_SHARES, len(sizes)), ffi.new(_NEEDED)
     size = lib.ring_drain(pointers, sizes, len(sizes), target, len(target), shares, needed)
     if size >= 0:
         return size

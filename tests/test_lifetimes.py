@@ -323,7 +323,7 @@ def test_the_counts_before_one_that_fails_are_decoded(event):
 def test_an_array_of_rows_is_no_larger_than_its_samples(monkeypatch):
     """One small record before a large rest asks for no room beyond the samples that are there."""
     asked = []
-    monkeypatch.setattr(records, "_new_uncleared", lambda ctype, n: asked.append(n) or ffi.new(ctype, n))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(records, "new_uncleared", lambda ctype, n: asked.append(n) or ffi.new(ctype, n))  # type: ignore[func-returns-value]
     sample = record(b.PERF_RECORD_SAMPLE, u64(7))
     buffer = record(b.PERF_RECORD_SWITCH) + record(b.PERF_RECORD_LOST, bytes(60000)) + sample * 3
     found = records.parse(buffer, b.perf_event_attr(sample_type=b.PERF_SAMPLE_IP))

@@ -1,0 +1,38 @@
+"""Memory that C code fills, and which Python object keeps it alive."""
+
+from __future__ import annotations
+
+import gc
+
+from ._native import ffi
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .bindings import CData
+
+_OWNER = "the owner of the memory"  # the one key of the dictionary that keeping() makes
+
+new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)  # as ffi.new, but the memory is not set to 0
+
+
+def keeping(owner: CData) -> Callable[[CData], None]:
+    """Return a destructor for ``ffi.gc`` that only keeps a reference to *owner*, the object whose memory is pointed to.
+
+    It is the ``get`` method of a dictionary that holds *owner*: like a destructor it takes one argument, and calling it
+    is faster than calling a Python function. *owner* is no memoryview, since CPython before 3.11.9 and 3.12.3 crashes
+    when it collects a memoryview that is in a cycle and has exports.
+    """
+    kept: dict[Any, Any] = {_OWNER: owner}
+    return kept.get
+
+
+def owner_of(pointer: CData) -> Any:
+    """Return the object that *pointer* keeps alive by the destructor from :func:`keeping`; None if it has none."""
+    for referent in gc.get_referents(pointer):
+        kept = getattr(referent, "__self__", None)
+        if type(kept) is dict and _OWNER in kept:
+            return kept[_OWNER]
+    return None
