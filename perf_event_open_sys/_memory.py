@@ -11,14 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .bindings import CData
-
 _OWNER = "the owner of the memory"  # the one key of the dictionary that keeping() makes
 
 new_uncleared = ffi.new_allocator(should_clear_after_alloc=False)  # as ffi.new, but the memory is not set to 0
 
 
-def keeping(owner: CData) -> Callable[[CData], None]:
+def keeping(owner: Any) -> Callable[[Any], None]:
     """Return a destructor for ``ffi.gc`` that only keeps a reference to *owner*, the object whose memory is pointed to.
 
     It is the ``get`` method of a dictionary that holds *owner*: like a destructor it takes one argument, and calling it
@@ -29,7 +27,7 @@ def keeping(owner: CData) -> Callable[[CData], None]:
     return kept.get
 
 
-def owner_of(pointer: CData) -> Any:
+def owner_of(pointer: Any) -> Any:
     """Return the object that *pointer* keeps alive by the destructor from :func:`keeping`; None if it has none."""
     for referent in gc.get_referents(pointer):
         kept = getattr(referent, "__self__", None)

@@ -80,11 +80,9 @@ def read_into(fds: Sequence[int] | int_a, read_format: int, out: perf_counts_a) 
         EOFError, ValueError, OSError: an event cannot be read, for the reasons of :func:`read`. The message names its
             fd, the exception's ``index`` is its index in *fds*, and *out* has the counts of the events before it.
     """
-    array: int_a
-    if isinstance(fds, ffi.CData):
-        array = fd_array(fds)
-    else:
-        array = _new(_FDS, fds if isinstance(fds, (list, tuple)) else list(fds))
+    if not isinstance(fds, (ffi.CData, list, tuple)):
+        fds = list(fds)
+    array = fd_array(fds) if isinstance(fds, ffi.CData) else _new(_FDS, fds)
     failed = _new(_SIZE)
     filled = _read_many(array, len(array), read_format, counts_array(out), len(out), failed)
     if filled < 0:

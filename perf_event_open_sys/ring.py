@@ -176,8 +176,8 @@ def drain_into(pages: Sequence[perf_event_mmap_page_p], buffer: _Buffer) -> int:
     As many whole records as fit are moved; the others stay in their rings. If not all fit, each ring gets an equal
     share of *buffer*, or its next record where that alone is larger than a share. What small rings do not use of their
     shares goes to the rings that have more. If *buffer* does not hold the next record of every ring, the rings of which
-    least has been consumed so far get theirs. No ring starves. The records of each ring are in order; ``records.parse(…).sort_by_time()`` puts those of
-    all rings in order.
+    least has been consumed so far get theirs. No ring starves. The records of each ring are in order;
+    ``records.parse(…).sort_by_time()`` puts those of all rings in order.
 
     If the function raises, nothing was consumed from any ring, and for an error of one page the exception's ``index``
     is that page's index in *pages*.
