@@ -91,6 +91,25 @@ def test_what_is_left_over_goes_to_the_ring_that_has_most():
 
 
 @pytest.mark.parametrize("order", [1, -1])
+def test_a_record_larger_than_an_equal_share_is_taken(order):
+    """If the buffer holds the next record of every ring, each ring's is moved; the others share what that leaves."""
+    pages = filled(*[numbered(0, 2, 200), numbered(1, 10), numbered(2, 10)][::order])
+    buffer = bytearray(300)  # shares of 100; 200 and then shares of 50: two records of 24 bytes
+    assert ring.drain_into(pages, buffer) == 200 + 2 * 48
+    assert sorted(told(buffer[: 200 + 2 * 48])) == [(0, 0), (1, 0), (1, 1), (2, 0), (2, 1)]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_a_large_record_may_make_the_next_one_larger_than_a_share(order):
+    """A record of 304 bytes leaves shares of 60, less than the 96 bytes of another ring's record: that one is moved too."""
+    contents = numbered(0, 9, 96), numbered(1, 9, 304), numbered(2, 9)
+    pages = filled(*(contents[number] for number in order))
+    buffer = bytearray(304 + 96 + 24)
+    assert ring.drain_into(pages, buffer) == len(buffer)
+    assert sorted(told(buffer)) == [(0, 0), (1, 0), (2, 0)]
+
+
+@pytest.mark.parametrize("order", [1, -1])
 def test_what_is_left_over_goes_to_the_ring_that_has_most_left(order):
     """Not to the one that had most to begin with: what its share has taken counts no more."""
     many_small, few_large = numbered(0, 16, 56), numbered(1, 3, 264)
