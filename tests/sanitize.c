@@ -137,6 +137,51 @@ static uint64_t touch(const char *data, size_t size, const struct perf_sample *s
     return sum;
 }
 
+/* Decode single fields of the samples: they are those of the rows `out`, of which there are `n`. */
+static void compare_columns(const char *data, size_t size, const struct records_event *events, size_t n_events,
+                            const struct perf_sample *out, size_t n)
+{
+#define COLUMN(field) {NULL, offsetof(struct perf_sample, field), sizeof((struct perf_sample *)0)->field}
+    struct records_column all[] = {COLUMN(ip),     COLUMN(pid),  COLUMN(tid),    COLUMN(time), COLUMN(id),
+                                   COLUMN(period), COLUMN(misc), COLUMN(offset), COLUMN(weight)};
+#undef COLUMN
+    const size_t first = (size_t)below(9), n_columns = (size_t)below(10 - first);
+    size_t consumed, done;
+
+    for (size_t i = 0; i < n_columns; i++)
+        all[first + i].out = block(n * all[first + i].size);
+    records_columns(data, size, events, n_events, all + first, n_columns, n, &consumed, &done);
+    CHECK(done == n);
+    for (size_t i = 0; i < n_columns; i++) {
+        const struct records_column *column = all + first + i;
+        for (size_t row = 0; row < n; row++)
+            CHECK(memcmp((char *)column->out + row * column->size, (const char *)(out + row) + column->field,
+                         column->size) == 0);
+        free(column->out);
+    }
+}
+
+/* Go through the records: at most `n` in each call. Returns how many there are before the end or a corrupt one. */
+static size_t walk(const char *data, size_t size, size_t n)
+{
+    uint32_t *types = block(n * sizeof *types);
+    uintptr_t *addresses = block(n * sizeof *addresses);
+    size_t offset = 0, total = 0;
+    long found;
+
+    while ((found = records_walk(data, size, &offset, types, addresses, n)) > 0) {
+        for (long i = 0; i < found; i++) {
+            struct perf_event_header header;
+            memcpy(&header, (const char *)addresses[i], sizeof header);
+            CHECK(header.type == types[i]);
+        }
+        total += (size_t)found;
+    }
+    free(types);
+    free(addresses);
+    return total;
+}
+
 static uint64_t decode(const char *data, size_t size)
 {
     struct perf_event_attr *attrs = block(2 * sizeof *attrs);
@@ -151,11 +196,17 @@ static uint64_t decode(const char *data, size_t size)
     random_attr(attrs + 1);
     if (below(2))
         attrs[1] = attrs[0];
+    found = records_parse_all(data, size, events, n_events, out, n, &consumed, &done);
+    CHECK(done <= n && consumed <= size && (found == -1 || (size_t)found == done));
+    CHECK(done <= records_count_all(data, size) && walk(data, size, n + 1) <= records_count_all(data, size));
+    for (size_t i = 0; i < done; i++)
+        sum += touch(data, size, out + i);
     found = records_parse(data, size, events, n_events, out, n, &consumed, &done);
     CHECK(done <= n && consumed <= size && (found == -1 || (size_t)found == done));
     CHECK(done <= records_count(data, size));
     for (size_t i = 0; i < done; i++)
         sum += touch(data, size, out + i);
+    compare_columns(data, size, events, n_events, out, done);
     for (long next; (next = records_next(data, size, at)) > 0; at += (size_t)next) {
         struct perf_sample *id = block(sizeof *id);
         char *record = copy_of(data + at, (size_t)next);

@@ -9,7 +9,7 @@ from support.encode import encode_trailer, record, u64
 from support.record_bodies import BODIES, kind_of
 
 from perf_event_open_sys import bindings as b
-from perf_event_open_sys import ffi, perf_event_attr, records
+from perf_event_open_sys import ffi, lib, perf_event_attr, records
 
 WHOLE = (
     b.PERF_SAMPLE_TID
@@ -75,6 +75,37 @@ def test_records_without_a_trailer_say_0():
     assert [fields_of(row) for row in rows] == [dict.fromkeys(VALUES, 0)] * 3
     only_time = perf_event_attr(sample_type=b.PERF_SAMPLE_TIME, sample_id_all=1)
     assert [row.time for row in records.parse(buffer, only_time, all_records=True)] == [0, 0, 99]
+
+
+def test_the_first_of_perfs_own_types_has_no_trailer():
+    """Type 64, PERF_RECORD_HEADER_ATTR: its last 48 bytes are no trailer, though the attr has sample_id_all."""
+    [row] = records.parse(record(64, u64(*range(1, 7))), whole_attr(), all_records=True)
+    assert fields_of(row) == dict.fromkeys(VALUES, 0)
+
+
+def test_a_record_may_have_nothing_but_a_trailer_with_an_id():
+    """A SWITCH of 16 bytes, the last 8 of which are the id that selects the event."""
+    attrs = {identity: whole_attr(sample_type=b.PERF_SAMPLE_IDENTIFIER) for identity in (3, 4)}
+    [row] = records.parse(record(b.PERF_RECORD_SWITCH, u64(4)), attrs, all_records=True)
+    assert row.id == 4
+    with pytest.raises(records.CorruptRecord):
+        records.parse(SWITCH, attrs, all_records=True)
+
+
+def test_the_bytes_before_the_buffer_do_not_matter():
+    """What makes a record unsound is looked for in it; the zeros before the buffer would be sound."""
+    bad = record(b.PERF_RECORD_NAMESPACES, u64(1, 2**63))
+    buffer = memoryview(bytes(64) + SWITCH + bad)[64:]
+    with pytest.raises(records.CorruptRecord) as caught:
+        records.parse(buffer, whole_attr(sample_id_all=0), all_records=True)
+    assert caught.value.offset == len(SWITCH)
+
+
+def test_rows_are_counted_exactly():
+    """lib.records_count counts samples, lib.records_count_all every record, both up to a corrupt one."""
+    sample = record(b.PERF_RECORD_SAMPLE, u64(1))
+    for buffer, samples, rows in ((b"", 0, 0), (SWITCH, 0, 1), (sample + SWITCH + sample + bytes(8) + sample, 2, 3)):
+        assert (lib.records_count(buffer, len(buffer)), lib.records_count_all(buffer, len(buffer))) == (samples, rows)
 
 
 def test_the_sizes_of_perfs_own_types_need_not_be_multiples_of_8():
