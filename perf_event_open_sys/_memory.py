@@ -20,8 +20,7 @@ def keeping(owner: Any) -> Callable[[Any], None]:
     """Return a destructor for ``ffi.gc`` that only keeps a reference to *owner*, the object whose memory is pointed to.
 
     It is the ``get`` method of a dictionary that holds *owner*: like a destructor it takes one argument, and calling it
-    is faster than calling a Python function. *owner* is no memoryview, since CPython before 3.11.9 and 3.12.3 crashes
-    when it collects a memoryview that is in a cycle and has exports.
+    is faster than calling a Python function. *owner* does not use a memoryview's memory: see :mod:`._buffers`.
     """
     kept: dict[Any, Any] = {_OWNER: owner}
     return kept.get

@@ -125,7 +125,7 @@ _Function: TypeAlias = Literal[
     "records_parse", "records_parse_all", "records_sort", "records_columns", "records_sample_id",
 ]
 
-class _New:
+class _New(Protocol):
     """ffi.new(), and what ffi.new_allocator() returns."""
 
     @overload

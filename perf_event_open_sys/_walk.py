@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._buffers import from_buffer
 from ._memory import keeping, owner_of
 from ._native import ffi, lib
 
@@ -58,7 +59,7 @@ def iterate(buffer: _Buffer) -> Iterator[perf_record_p]:
         CorruptRecord: the next bytes can be no record. The records before them were yielded.
     """
     structs = _structs or _find_structs()
-    base = ffi.from_buffer(buffer)
+    base = from_buffer(buffer)
     keep = keeping(base)
     types, addresses, offset = ffi.new("uint32_t[]", _BATCH), ffi.new("uintptr_t[]", _BATCH), ffi.new("size_t *")
     while found := lib.records_walk(base, len(base), offset, types, addresses, _BATCH):
@@ -78,7 +79,7 @@ def at(buffer: _Buffer, offset: int) -> perf_record_p:
     Raises:
         CorruptRecord: no record can be there.
     """
-    base = ffi.from_buffer(buffer)
+    base = from_buffer(buffer)
     if not 0 <= offset < len(base):
         raise CorruptRecord(offset)
     begin, kind, address = ffi.new("size_t *", offset), ffi.new("uint32_t *"), ffi.new("uintptr_t *")

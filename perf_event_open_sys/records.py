@@ -13,6 +13,7 @@ from __future__ import annotations
 from _collections_abc import Sequence  # collections.abc would import collections
 from errno import EBADMSG, ENOENT
 
+from ._buffers import array, from_buffer
 from ._memory import keeping, new_uncleared
 from ._native import ffi, lib
 from ._pointers import attr_pointer, sample_pointer, samples_array
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
         CData,
         CType,
         char_a,
-        char_p,
         perf_branch_entry_a,
         perf_counts_p,
         perf_event_attr_p,
@@ -80,11 +80,6 @@ _FIXED = (
 _SAMPLE_SIZE = ffi.sizeof(_SAMPLE.item)
 
 
-def _array(ctype: CType[_C], pointer: perf_sample_p | perf_sample_a | char_p, size: int) -> _C:
-    """Return the *size* bytes from *pointer* on as an array of type *ctype*, which keeps the pointer alive."""
-    return ffi.from_buffer(ctype, ffi.buffer(pointer, size))
-
-
 class Samples(Sequence["perf_sample_p"]):
     """A sequence of samples, whose memory is one C array, ``cdata``.
 
@@ -120,7 +115,7 @@ class Samples(Sequence["perf_sample_p"]):
                 rows[place] = self.cdata[i]
             return Samples(rows)
         begin = ffi.gc(self.cdata + start, self._keep)
-        return Samples(_array(_SAMPLES, begin, max(0, stop - start) * _SAMPLE_SIZE))
+        return Samples(array(_SAMPLES, begin, max(0, stop - start) * _SAMPLE_SIZE))
 
     def __iter__(self) -> Iterator[perf_sample_p]:
         return (self[i] for i in range(len(self)))
@@ -201,7 +196,7 @@ def parse_into(buffer: _Buffer, attr: _Attr, out: perf_sample_a, *, all_records:
 
     Source: the kernel's ``perf_output_sample``, ``perf_event__output_id_sample``.
     """
-    return _parse(ffi.from_buffer(buffer), attr, samples_array(out), all_records=all_records)
+    return _parse(from_buffer(buffer), attr, samples_array(out), all_records=all_records)
 
 
 def _parse(base: char_a, attr: _Attr, out: perf_sample_a, *, all_records: bool) -> tuple[int, int]:
@@ -220,7 +215,7 @@ def parse(buffer: _Buffer, attr: _Attr, *, all_records: bool = False) -> Samples
     Arguments and exceptions are those of :func:`parse_into`; the samples before a corrupt record are the exception's
     ``samples``.
     """
-    base = ffi.from_buffer(buffer)
+    base = from_buffer(buffer)
     room = (lib.records_count_all if all_records else lib.records_count)(base, len(base))
     samples = new_uncleared(_SAMPLES, room)
     lib.records_advise(samples, room)
@@ -229,7 +224,7 @@ def parse(buffer: _Buffer, attr: _Attr, *, all_records: bool = False) -> Samples
     except CorruptRecord as error:
         error.samples = Samples(samples)[: error.n_samples]
         raise
-    return Samples(_array(_SAMPLES, samples, n * _SAMPLE_SIZE))
+    return Samples(array(_SAMPLES, samples, n * _SAMPLE_SIZE))
 
 
 def columns(buffer: _Buffer, attr: _Attr, fields: Iterable[str]) -> dict[str, numpy.ndarray[Any, Any]]:
@@ -246,7 +241,7 @@ def columns(buffer: _Buffer, attr: _Attr, fields: Iterable[str]) -> dict[str, nu
     """
     from ._numpy import column_arrays, column_formats
 
-    base = ffi.from_buffer(buffer)
+    base = from_buffer(buffer)
     events, attrs = _events(attr)
     # As many samples as the buffer can hold, and one more: what is corrupt behind the last is found only if room is left.
     smallest = min(8 + 8 * (one.sample_type & _FIXED).bit_count() for _, one in attrs)
@@ -299,9 +294,9 @@ def _view(ctype: CType[_C], buffer: Any, offset: int, count: int) -> _C:
     view = memoryview(buffer)
     if view.readonly:
         return ffi.from_buffer(ctype, bytearray(_bytes_of(view, offset, size)))
-    base = ffi.from_buffer(buffer)
+    base = from_buffer(buffer)
     _checked(len(base), offset, size)
-    return _array(ctype, ffi.gc(base + offset, keeping(base)), size)
+    return array(ctype, ffi.gc(base + offset, keeping(base)), size)
 
 
 def _bytes_of(buffer: Any, offset: int, size: int) -> memoryview:

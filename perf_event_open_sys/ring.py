@@ -17,6 +17,7 @@ import os
 from errno import EBADMSG, ENOBUFS
 
 from . import errors
+from ._buffers import from_buffer
 from ._mappings import find, group, own
 from ._memory import new_uncleared
 from ._native import ffi, lib
@@ -153,7 +154,7 @@ def read_into(page: perf_event_mmap_page_p, buffer: _Buffer) -> int:
     Source: the kernel's ``__perf_output_begin``, ``perf_output_put_handle``.
     """
     owner, data_size = _ring(page, writable=True)
-    target = ffi.from_buffer(buffer, require_writable=True)
+    target = from_buffer(buffer, require_writable=True)
     size = lib.ring_read_sized(owner, data_size, target, len(target))
     if size < 0:
         _failed(owner, data_size, len(target))
@@ -194,7 +195,7 @@ def drain_into(pages: Sequence[perf_event_mmap_page_p], buffer: _Buffer) -> int:
     """
     pages = tuple(pages)  # another thread may change a list meanwhile
     owners, pointers, sizes = group(tuple(builtins.map(id, pages)), lambda: _prepare(pages))
-    target = ffi.from_buffer(buffer, require_writable=True)
+    target = from_buffer(buffer, require_writable=True)
     shares, needed = new_uncleared(_SHARES, len(sizes)), ffi.new(_NEEDED)
     size = lib.ring_drain(pointers, sizes, len(sizes), target, len(target), shares, needed)
     if size >= 0:
@@ -247,7 +248,7 @@ def snapshot_into(page: perf_event_mmap_page_p, buffer: _Buffer) -> int:
     Source: the kernel's ``__perf_output_begin``, for ``write_backward``.
     """
     owner, data_size = _ring(page)
-    target = ffi.from_buffer(buffer, require_writable=True)
+    target = from_buffer(buffer, require_writable=True)
     size = lib.ring_snapshot_sized(owner, data_size, target, len(target))
     if size < 0:
         if ffi.errno == ENOBUFS:
@@ -304,7 +305,7 @@ def read_aux_into(page: perf_event_mmap_page_p, aux: uint8_t_p | uint8_t_a, buff
     """
     owner, _ = _ring(page, writable=True)
     aux, aux_size = _aux_ring(aux, owner)
-    target = ffi.from_buffer(buffer, require_writable=True)
+    target = from_buffer(buffer, require_writable=True)
     size = lib.ring_read_aux_sized(owner, aux, aux_size, target, len(target))
     if size < 0:
         raise ValueError(f"not an AUX ring: size {aux_size}, head {owner.aux_head}, tail {owner.aux_tail}")

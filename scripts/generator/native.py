@@ -108,7 +108,7 @@ def text(module: Module) -> str:
         *_alias("_Name", [name for item in module.items() for name in _names(item)] + _enums(module) + ['"void *"']),
         *_alias("_Function", [f'"{name}"' for name in module.functions]),
         "",
-        "class _New:",
+        "class _New(Protocol):",
         '    """ffi.new(), and what ffi.new_allocator() returns."""',
         "",
         *indent(_by_name(module, "__call__", f"init: {_INIT} = ..., /", "ctype: CType[_C]")),
