@@ -30,9 +30,10 @@ def test_a_memoryview_in_a_cycle_is_collected(make, use):
     """What keeps the records' memory alive is not the memoryview: CPython before 3.11.9 crashes at the end of one in use."""
 
     def collect():
-        cycle = [memoryview(make(bytes(64) + record(b.PERF_RECORD_LOST, u64(1, 2)) + bytes(8)))[64:]]
-        cycle += [use(cycle[0]), cycle]
-        del cycle
+        cycle: list[object] = []
+        view = memoryview(make(bytes(64) + record(b.PERF_RECORD_LOST, u64(1, 2)) + bytes(8)))[64:]
+        cycle += [view, use(view), cycle]
+        del cycle, view
         return gc.collect()
 
     assert in_child(collect) > 0
