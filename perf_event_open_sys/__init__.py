@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from . import counters, records, ring
     from . import events as events
+    from . import perf_data as perf_data
     from . import targets as targets
 
 __all__ = [
@@ -100,7 +101,7 @@ if not TYPE_CHECKING:  # seeing __getattr__, a type checker would accept any att
 
     def __getattr__(name):
         """Import a module when it is first used: few programs need all, and importing them takes milliseconds."""
-        if name not in ("counters", "events", "records", "ring", "targets"):
+        if name not in ("counters", "events", "perf_data", "records", "ring", "targets"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 

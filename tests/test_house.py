@@ -67,7 +67,7 @@ def test_text_ends_in_one_newline_and_no_line_in_blanks(files):
     assert [name for name, text in texts.items() if re.search(r"[ \t\r]$", text, re.M)] == []
 
 
-@pytest.mark.parametrize("topic", [*_cdef.TOPICS, "bindings", "errors", "events", "targets"])
+@pytest.mark.parametrize("topic", [*_cdef.TOPICS, "bindings", "errors", "events", "perf_data", "targets"])
 def test_topic_has_its_source_its_tests_and_its_page(topic):
     """Samples are part of records in Python."""
     module = {"samples": "records"}.get(topic, topic)
