@@ -10,7 +10,7 @@ help: ## this list
 build: $(BUILT) ## make .venv and compile the package in place
 test: $(BUILT) ## all tests
 	$(PYTEST) $(ARGS)
-quick: $(BUILT) ## the tests that take a minute: without tests/kernel and tests/oracle
+quick: $(BUILT) ## the quick tests: without tests/kernel, tests/oracle and tests/tools
 	$(PYTEST) -m "not kernel" $(ARGS)
 test-user: $(BUILT) ## all tests as an ordinary user; needs root
 	setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/nonexistent $(PYTEST) -p no:cacheprovider $(ARGS)

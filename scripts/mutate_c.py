@@ -33,7 +33,7 @@ import hypothesis.strategies  # noqa: F401 - imported once here, so that the for
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SANITIZED = "tests/test_sanitizers.py::test_the_decoders_touch_nothing_but_their_buffers[gcc]"
+SANITIZED = "tests/tools/test_sanitizers.py::test_the_decoders_touch_nothing_but_their_buffers[gcc]"
 # The tests of each file, as patterns, those that find most first.
 TESTS = {
     "columns.c": ["tests/test_records_col*.py", "tests/test_records*.py", SANITIZED],

@@ -27,9 +27,9 @@ from perf_event_open_sys import bindings, events, ffi, perf_event_attr, perf_eve
 
 
 def pytest_collection_modifyitems(items):
-    """Mark the tests of tests/kernel and tests/oracle: ``-m "not kernel"`` leaves them out."""
+    """Mark the tests of tests/kernel, tests/oracle and tests/tools: ``-m "not kernel"`` leaves them out."""
     for item in items:
-        if item.path.parent.name in ("kernel", "oracle"):
+        if item.path.parent.name in ("kernel", "oracle", "tools"):
             item.add_marker("kernel")
 
 

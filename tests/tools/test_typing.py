@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).resolve().parent / "typing"
+HERE = Path(__file__).resolve().parent.parent / "typing"
 MISTAKES = {
     number
     for number, line in enumerate((HERE / "mistakes.py").read_text().splitlines(), 1)

@@ -17,7 +17,7 @@ from support.marks import breakpoints_error, needs_breakpoints, needs_events, ne
 
 from perf_event_open_sys import events
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = TESTS.parent / "examples"
 EXPECTED = {
     "breakpoint": r"10 writes\n",
     "bpf": r"[1-9]\d+ context switches, counted by \d+ program\n",
