@@ -83,7 +83,7 @@ class Ring:
         self.area.close()
 
     def records(self):
-        """Take what is there now: a list of (type, body)."""
+        """Consume all records that are in the ring now; return a list of (type, body)."""
         head, tail = self.page.data_head, self.page.data_tail  # once: what copies the data may add records
         start, size = self.page.data_offset, self.page.data_size
         data, taken = self.area[start : start + size] * 2, []
@@ -96,13 +96,13 @@ class Ring:
         return taken
 
     def samples(self):
-        """Take what is there now: the bodies of its PERF_RECORD_SAMPLE."""
+        """Consume all records that are in the ring now; return the bodies of those of type PERF_RECORD_SAMPLE."""
         return [body for kind, body in self.records() if kind == bindings.PERF_RECORD_SAMPLE]
 
 
 @pytest.fixture
 def ring(event):  # noqa: ARG001 - unmapped before the events are closed
-    """Map the ring of an event, unmapped at the end."""
+    """Map the ring of an event; it is unmapped when the test ends."""
     rings = []
 
     def map_ring(fd, data_pages=8):
@@ -116,7 +116,7 @@ def ring(event):  # noqa: ARG001 - unmapped before the events are closed
 
 @pytest.fixture
 def closed_fd():
-    """A number that is no open file, and will not become one."""
+    """A file descriptor that is not open, with a number too large for the next files that are opened."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1
 
 
@@ -130,7 +130,7 @@ def foreign_fd():
 
 @pytest.fixture(scope="session")
 def tracefs():
-    """The root of tracefs, mounted until the end of the tests where it is not and we may."""
+    """The root of tracefs. If it is not mounted and we are root, it is mounted until all tests have ended."""
     mounted = None
     try:
         root = events.tracefs()

@@ -1,4 +1,4 @@
-"""Names, constructors and what is said about them; the package's import."""
+"""Constants, constructors of structs, dump and name_of; what `import perf_event_open_sys` loads."""
 
 import importlib.metadata
 import shutil
@@ -89,7 +89,7 @@ def test_an_unknown_field_names_the_nearest(name, field, nearest):
 
 
 def test_an_unknown_field_without_a_neighbour_is_a_type_error_too():
-    """Nothing is offered where nothing is near."""
+    """A TypeError without a suggestion, where no field has a similar name."""
     with pytest.raises(TypeError, match=r"perf_event_attr has no field 'qqqq'$"):
         perf_event_attr(qqqq=1)  # type: ignore[call-arg]
 
@@ -134,7 +134,7 @@ def test_a_value_that_is_no_int_names_its_field(field, value):
 
 @pytest.mark.parametrize(("ids_len", "error"), [(-1, OverflowError), (2**32, OverflowError), (None, TypeError)])
 def test_query_bpf_refuses_what_is_no_length(ids_len, error):
-    """Without asking for the memory first."""
+    """A negative or huge number of ids is refused before any memory is allocated."""
     with pytest.raises(error, match=r"perf_event_query_bpf\.ids_len"):
         b.perf_event_query_bpf(ids_len)
 
@@ -158,7 +158,7 @@ def test_constants_are_ints_by_their_c_names():
 
 
 def test_name_of_gives_the_c_name():
-    """Of an enum's value; of 64-bit ones too."""
+    """name_of gives the enumerator of a value, also for enums whose values need 64 bits."""
     assert b.name_of("perf_event_type", 9) == "PERF_RECORD_SAMPLE"
     if ffi.sizeof("long") == 8:  # cffi has no larger enumerators
         assert b.name_of("perf_callchain_context", 2**64 - 512) == "PERF_CONTEXT_USER"
@@ -172,14 +172,14 @@ def test_name_of_what_the_header_lacks_is_a_value_error(enum, value):
 
 
 def test_perf_mem_s_puts_bits_in_their_place():
-    """The macro's value, by the two names that it pastes together."""
+    """PERF_MEM_S(a, s) is the value that the C macro of the same name gives."""
     assert b.PERF_MEM_S("LVL", "L2") == b.PERF_MEM_LVL_L2 << b.PERF_MEM_LVL_SHIFT == 1024
     with pytest.raises(ValueError, match=r"PERF_MEM_LVL_L9.*PERF_MEM_LVL_L"):
         b.PERF_MEM_S("LVL", "L9")  # type: ignore[call-overload]
 
 
 def test_dump_shows_what_is_not_zero_with_names():
-    """One field a line: enums by name, flags by theirs, unknown bits as a number."""
+    """``dump`` prints a line for each field that is not 0: enums and flags by name, unknown bits as a number."""
     attr = perf_event_attr(
         type=b.PERF_TYPE_SOFTWARE,
         config=b.PERF_COUNT_SW_PAGE_FAULTS,
@@ -208,7 +208,7 @@ def test_dump_shows_what_is_not_zero_with_names():
 
 
 def test_dump_shows_the_member_of_a_union_that_is_meant():
-    """A frequency with freq, a watermark with watermark, an address for a breakpoint."""
+    """Of a union, dump shows sample_freq if freq is set, wakeup_watermark if watermark is, bp_addr for a breakpoint."""
     attr = perf_event_attr(type=b.PERF_TYPE_BREAKPOINT, bp_type=b.HW_BREAKPOINT_W, bp_addr=4096, bp_len=8)
     attr.freq, attr.sample_freq, attr.watermark, attr.wakeup_watermark = 1, 99, 1, 512
     assert {"sample_freq": "99", "wakeup_watermark": "512", "bp_addr": "4096", "bp_len": "8"}.items() <= shown(
@@ -220,7 +220,7 @@ def test_dump_shows_the_member_of_a_union_that_is_meant():
 
 
 def test_dump_of_another_pointer_is_a_type_error():
-    """None, an int or another struct."""
+    """None, an int and a pointer to another struct are a TypeError."""
     for attr in (None, 0, perf_event_header()):
         with pytest.raises(TypeError):
             b.dump(attr)  # type: ignore[arg-type]

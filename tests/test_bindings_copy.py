@@ -9,7 +9,7 @@ from perf_event_open_sys import events, ffi
 
 
 def test_a_copy_is_a_struct_of_its_own():
-    """With the overrides, and without changing the original; equality is that of the bytes."""
+    """A copy has the original's bytes but for the overrides, and changing one does not change the other."""
     attr = b.perf_event_attr(type=1, config=2, sample_period=7, exclude_kernel=1, sample_id_all=1)
     same, other = b.copy(attr), b.copy(attr, config=3, exclude_kernel=0)
     assert bytes(ffi.buffer(same)) == bytes(ffi.buffer(attr))
@@ -19,7 +19,7 @@ def test_a_copy_is_a_struct_of_its_own():
 
 
 def test_copies_of_other_structs():
-    """Any struct whose length is known, a union, and a query with its room."""
+    """``copy`` takes any struct of fixed length, a union, and a perf_event_query_bpf with its array."""
     header = b.copy(b.perf_event_header(type=3, size=8), misc=5)
     assert (header.type, header.misc, header.size) == (3, 5, 8)
     assert b.copy(b.perf_mem_data_src(val=77)).val == 77
@@ -32,7 +32,7 @@ def test_copies_of_other_structs():
 
 
 def test_the_copy_of_a_probe_keeps_its_strings(tmp_path):
-    """As long as the copy, or the struct that it points to, is there."""
+    """The strings that a copied attr points to live as long as the copy, or the struct that it points to."""
     device = tmp_path / "bus/event_source/devices/uprobe"
     (device / "format").mkdir(parents=True)
     (device / "type").write_text("9")
@@ -48,7 +48,7 @@ def test_the_copy_of_a_probe_keeps_its_strings(tmp_path):
     ("fields", "error"), [({"confg": 1}, TypeError), ({"config": "1"}, TypeError), ({"type": 2**32}, OverflowError)]
 )
 def test_overrides_are_checked_as_the_constructors_fields_are(fields, error):
-    """The field is named."""
+    """A wrong override raises what the constructor would, with the field's name."""
     with pytest.raises(error, match=next(iter(fields))):
         b.copy(b.perf_event_attr(), **fields)
 
@@ -59,13 +59,13 @@ def test_overrides_are_checked_as_the_constructors_fields_are(fields, error):
     ids=repr,
 )
 def test_what_is_no_pointer_to_a_struct_is_a_type_error(pointer):
-    """Numbers, lists, NULL, pointers to other things."""
+    """Numbers, lists, NULL and pointers to what is no struct are a TypeError."""
     with pytest.raises(TypeError, match="must point to a struct"):
         b.copy(pointer)
 
 
 def test_a_struct_that_ends_in_an_array_is_a_type_error():
-    """How long a record is, only its header says."""
+    """A struct with a flexible array is not copied: its length is not known from its type."""
     with pytest.raises(TypeError, match="struct perf_record_comm ends in an array"):
         b.copy(ffi.new("struct perf_record_comm *", {"comm": 8}))  # type: ignore[call-overload]
 
@@ -80,20 +80,20 @@ def test_an_attr_comes_from_bytes_of_any_size(size):
 
 
 def test_a_later_kernels_attr_has_its_size_cut_to_this_modules():
-    """So that nothing behind the struct is read by the kernel; an older one keeps its size."""
+    """attr.size is at most that of this module's struct, so that the kernel reads nothing behind it."""
     for size, expected in ((64, 64), (144, 144), (152, 144), (2**32 - 1, 144)):
         data = bytes(ffi.buffer(b.perf_event_attr(size=size))) + bytes(8)
         assert b.perf_event_attr_from(data).size == expected
 
 
 def test_what_is_unknown_in_a_later_attr_is_a_value_error():
-    """One bit behind the struct."""
+    """A bit that is set behind the fields that this module knows is a ValueError."""
     with pytest.raises(ValueError, match="more than zeros behind the 144 bytes"):
         b.perf_event_attr_from(bytes(144) + b"\0\0\1\0")
 
 
 @pytest.mark.parametrize("data", [None, 5, "text", [1, 2]])
 def test_what_is_no_buffer_is_a_type_error(data):
-    """A number of bytes is not taken for the bytes."""
+    """An int is a TypeError: perf_event_attr_from wants the bytes, not how many there are."""
     with pytest.raises(TypeError):
         b.perf_event_attr_from(data)

@@ -13,7 +13,7 @@ from perf_event_open_sys._cli.stat import COMMAND
 
 
 def test_version_and_help():
-    """Both on standard output, with status 0; help names the subcommands."""
+    """--version and --help print to standard output, with status 0; the help names the subcommands."""
     assert run("--version").stdout == f"perf-event-open-sys {__version__} (headers of Linux {HEADERS_VERSION})\n"
     for flag in ("-h", "--help"):
         done = run(flag)
@@ -23,7 +23,7 @@ def test_version_and_help():
 
 @pytest.mark.parametrize("subcommand", ["check", "list", "stat"])
 def test_each_subcommand_has_help_of_its_own(subcommand):
-    """Each option with its flags, in lines that fit a terminal."""
+    """`SUBCOMMAND --help` shows each option with its flags, in lines that fit a terminal."""
     done = run(subcommand, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"usage: python -m perf_event_open_sys {subcommand}")
@@ -62,7 +62,7 @@ def test_each_subcommand_has_help_of_its_own(subcommand):
     ],
 )
 def test_a_wrong_command_line_shows_the_usage_of_its_subcommand(arguments, subcommand, message):
-    """And what is wrong; with status 2."""
+    """The usage and what is wrong with the command line are printed, and the status is 2."""
     done = run(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"usage: python -m perf_event_open_sys {subcommand}")
@@ -100,7 +100,7 @@ def test_a_start_imports_only_what_it_uses():
 
 @pytest.mark.parametrize("subcommand", ["check", "list"])
 def test_standard_output_that_is_closed_or_full(subcommand):
-    """An error that is said, once, and without a traceback."""
+    """If standard output is closed or full, one line says so, without a traceback."""
     script = '"$@" >&-'
     done = subprocess.run(["sh", "-c", script, "sh", *CLI, subcommand], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (2, f"{subcommand}: standard output is closed\n")

@@ -40,14 +40,14 @@ def test_check_is_what_no_argument_means():
 @needs_root
 @needs_events
 def test_check_as_root_allows_whole_cpus():
-    """Root counts everybody."""
+    """As root, check says that whole CPUs may be counted."""
     assert re.search("yes  own processes, in user space, own processes, in the kernel too, whole CPUs", check())
     assert "of everybody" in check().splitlines()[-1]
 
 
 @needs_seccomp
 def test_check_under_a_seccomp_filter_says_so():
-    """Where the call is denied, the verdict is that, and the reason is the filter."""
+    """Under a filter that denies perf_event_open, the verdict is that nothing can be counted, because of the filter."""
     report = check(preexec_fn=functools.partial(deny, errno.EPERM))
     assert re.search("^Verdict +nothing can be counted here: .*a seccomp filter is set", report.splitlines()[-1])
 
@@ -56,7 +56,7 @@ def test_check_under_a_seccomp_filter_says_so():
 @needs_events_of_users
 @pytest.mark.parametrize("level", [2, 3])
 def test_check_as_an_ordinary_user_says_what_is_forbidden(paranoid, level):
-    """The level, and what of it this user feels: Linux itself has no level above 2."""
+    """As an ordinary user, check prints perf_event_paranoid and what that level forbids him."""
     paranoid(level)
     done = as_user(captured, command_line.main, ["check"])
     assert (done.returncode, done.stderr) == (0, "")
@@ -82,7 +82,7 @@ def test_check_as_an_ordinary_user_says_what_is_forbidden(paranoid, level):
     ],
 )
 def test_a_level_means_what_this_kernel_makes_of_it(level, privileges, meaning):
-    """Above 2, where distributions have levels of their own, it shows by what opens."""
+    """Levels above 2 are some distributions' own; check says what they forbid by trying."""
     assert module._meaning(level, privileges).startswith(meaning)
 
 
@@ -102,7 +102,7 @@ def test_reasons_that_differ_by_a_number_are_one(capsys):
 @needs_root
 @pytest.mark.parametrize("hidden", ["/sys", "/sys/kernel/tracing", "/sys /proc"])
 def test_check_ends_well_without_sysfs_and_proc(hidden):
-    """What cannot be known is said to be so."""
+    """Where /sys and /proc are not mounted, check says which facts are not known, and ends with status 0."""
     mounts = " && ".join(f"mount -t tmpfs none {place}" for place in hidden.split())
     if not shutil.which("unshare") or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
         pytest.skip("needs a mount namespace")

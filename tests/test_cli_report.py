@@ -57,20 +57,20 @@ def clock(seconds, **fields):
     ],
 )
 def test_a_count_is_set_in_proportion(kind, value, others, shown):
-    """To the event above it, or to the time on the CPU; to nothing where that is missing or 0."""
+    """The table shows a count per cycle, per second of task-clock or as a share of another; none if that is missing or 0."""
     one = count(kind, value)
     found = metric(one, [one, *others], elapsed_s=4.0)
     assert (found and (found[0].strip(), found[1])) == shown
 
 
 def test_a_clock_is_set_in_proportion_to_the_time_elapsed():
-    """The number of CPUs that were busy."""
+    """Beside task-clock stands how many CPUs were busy: its time divided by the time elapsed."""
     assert metric(clock(6), [], elapsed_s=4.0) == ("   1.500", "CPUs utilized")
     assert metric(clock(6), [], elapsed_s=0.0) is None
 
 
 def test_proportions_are_those_of_one_cpu_and_cgroup():
-    """A count is not compared with another CPU's."""
+    """A ratio is of counts of the same CPU and cgroup, never of different ones."""
     cycles = [count(CYCLES, 10, cpu=0), count(CYCLES, 100, cpu=1)]
     instructions = [count(INSTRUCTIONS, 50, cpu=cpu) for cpu in (0, 1)]
     shown = [metric(one, cycles + instructions, 1.0) for one in instructions]
@@ -106,7 +106,7 @@ def test_a_value_has_digits_behind_the_point_if_its_scale_has():
 
 
 def test_the_mean_of_runs():
-    """Of counts and of seconds; a count that was in no run has the state of the last."""
+    """With -r, counts and seconds are the mean of the runs; an event counted in no run shows the last run's reason."""
     runs = [
         Result([count(FAULTS, value), count(CYCLES, None, state="x")], elapsed, 0.1 * elapsed, elapsed)
         for value, elapsed in ((2, 1), (4, 3))
@@ -122,6 +122,6 @@ def test_the_mean_of_runs():
 
 
 def test_the_spread_is_the_standard_error_of_the_mean():
-    """In per cent of the mean; nothing where the mean is 0."""
+    """The spread is the standard error in per cent of the mean; 0 if the mean is 0."""
     assert standard_error([1, 2, 3]) == pytest.approx(100 / 3**0.5 / 2)
     assert standard_error([0, 0]) == 0

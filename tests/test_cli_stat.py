@@ -115,7 +115,7 @@ def test_the_default_events_are_those_of_the_parser(clock):
 
 @pytest.mark.parametrize(("option", "count"), [("-d", 12), ("-dd", 18), ("-ddd", 20)])
 def test_details_are_cache_events(option, count):
-    """Once, twice and three times, as perf's; behind other events, if there are any."""
+    """-d, -dd and -ddd add perf's cache events, behind the events of -e if any are given."""
     assert len(json_rows(option, "--", "true")) == count
     names = [name.removesuffix(":u") for name in json_rows(option, "-e", "dummy:u", "--", "true")]
     assert names[:2] == ["dummy", "L1-dcache-loads"]
@@ -154,7 +154,7 @@ def test_stat_prints_intervals_until_the_command_ends():
 
 
 def test_intervals_have_a_header():
-    """And so after each 25 intervals, as perf's."""
+    """-I prints the header of the table at first and after each 25 intervals, as perf does."""
     lines = run("stat", "-I", "4", "-e", "dummy:u", "--timeout", "200", "--", "sleep", "60").stderr.splitlines()
     headers = [number for number, line in enumerate(lines) if line == "#           time             counts unit events"]
     assert headers == list(range(0, len(lines), 26))

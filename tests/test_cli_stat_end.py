@@ -18,7 +18,7 @@ STUBBORN = ["sh", "-c", "trap '' TERM INT HUP; echo $$; while :; do read line; d
 @pytest.mark.parametrize("interval", [[], ["-I", "20"]])
 @pytest.mark.parametrize("number", ENDINGS)
 def test_a_signal_ends_the_command_and_prints_what_was_counted(number, interval):
-    """It is passed on to the command; the status is 128 and its number."""
+    """A signal to stat is sent on to the command, the table is printed, and the status is 128 + the signal's number."""
     with counting(*interval, "-e", "task-clock:u") as (process, pid):
         process.send_signal(number)
         shown = process.stderr.read()
@@ -29,7 +29,7 @@ def test_a_signal_ends_the_command_and_prints_what_was_counted(number, interval)
 
 
 def test_a_signal_to_all_of_the_group_prints_too():
-    """As the terminal sends it."""
+    """A signal to the whole process group, which is what a terminal sends, still prints the table."""
     with counting("-e", "task-clock:u") as (process, pid):
         os.killpg(process.pid, signal.SIGINT)
         assert "seconds time elapsed" in process.stderr.read()
@@ -73,7 +73,7 @@ def test_a_second_signal_is_a_firmer_one():
     ("output", "status", "message"), [("/dev/full", 2, "stat: No space left on device\n"), (None, 141, None)]
 )
 def test_an_error_while_printing_ends_the_command(output, status, message):
-    """A full disk is said; a closed pipe ends stat as SIGPIPE would."""
+    """A full disk is an error message; a closed pipe ends stat with SIGPIPE's status; the command ends in both cases."""
     arguments = ["-I", "10", "-e", "task-clock:u", *(["-o", output] if output else [])]
     with counting(*arguments) as (process, pid):
         if output:
@@ -85,7 +85,7 @@ def test_an_error_while_printing_ends_the_command(output, status, message):
 
 
 def test_an_interval_of_ages_is_waited_for():
-    """Longer than poll(2) can take."""
+    """An interval that is longer than poll(2)'s largest timeout is waited for in parts."""
     with counting("-I", "99999999999999", "-e", "task-clock:u") as (process, pid):
         process.send_signal(signal.SIGTERM)
         assert "Traceback" not in process.stderr.read()
@@ -109,7 +109,7 @@ def test_a_background_job_of_a_script_can_be_interrupted():
 
 
 def test_what_nohup_ignores_stays_ignored():
-    """SIGHUP then ends nothing."""
+    """Started by nohup, which ignores SIGHUP, stat is not ended by a SIGHUP."""
     ignore = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
     with counting("-e", "task-clock:u", **ignore) as (process, _):
         process.send_signal(signal.SIGHUP)
@@ -120,7 +120,7 @@ def test_what_nohup_ignores_stays_ignored():
 
 @pytest.mark.parametrize("closed", ["2>&-", "2>&- >&-", "0>&- 2>&-"])
 def test_a_closed_standard_error_is_no_silent_failure(closed, tmp_path):
-    """It is said on standard output, where that is open; the command is not run."""
+    """If standard error is closed, the error is printed to standard output, and the command is not run."""
     marker = tmp_path / "ran"
     script = f'"$@" {closed}'
     done = subprocess.run(
@@ -134,6 +134,6 @@ def test_a_closed_standard_error_is_no_silent_failure(closed, tmp_path):
 
 
 def test_a_full_standard_error_is_status_2():
-    """There is nowhere to say it."""
+    """If standard error is full, no message can be printed; the status is 2."""
     with open("/dev/full", "w") as full:
         assert run("stat", "-e", "dummy:u", "--", "true", capture_output=False, stderr=full).returncode == 2

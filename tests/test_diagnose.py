@@ -56,7 +56,7 @@ KEPT = [
 
 @pytest.mark.parametrize("call", KEPT, ids=str)
 def test_a_rule_that_is_kept_is_not_named(call):
-    """Half of what is forbidden together, the largest value that is allowed, what another field would forbid."""
+    """Calls that come close to a rule without breaking it: one of two flags that exclude each other, the largest value."""
     assert broken(**call) == []
 
 
@@ -95,7 +95,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(("call", "rule"), BROKEN, ids=[str(call) for call, _ in BROKEN])
 def test_a_rule_that_is_broken_is_named_alone(call, rule):
-    """One rule, and no other."""
+    """A call that breaks one rule is explained by that rule alone."""
     [found] = broken(**call)
     assert found.startswith(rule)
 
@@ -120,7 +120,7 @@ def test_x86_watches_1_2_4_or_8_aligned_bytes(kind, length):
 
 
 def test_breakpoint_types_that_cannot_be_are_named():
-    """None at all, beyond all, execute with read; on x86 reads alone, and execute of another length than a long's."""
+    """bp_type 0, unknown bits, execute with read; on x86 also reads alone, and execute with another bp_len than a long's."""
     for kind in (0, X | R, X | W, X | 8, 8):
         [rule] = breakpoint_rules(kind, 8)
         assert rule.startswith("bp_type must be"), kind
@@ -134,7 +134,7 @@ def test_breakpoint_types_that_cannot_be_are_named():
 
 
 def test_an_address_of_the_kernel_needs_the_kernel():
-    """Only with exclude_kernel is it wrong."""
+    """A breakpoint at a kernel address is wrong only with exclude_kernel."""
     [rule] = breakpoint_rules(W, 8, 1 << 63, exclude_kernel=1)
     assert rule.startswith("bp_addr 0x8000000000000000 is in the kernel")
     assert breakpoint_rules(W, 8, 1 << 63) == []

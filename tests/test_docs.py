@@ -70,7 +70,7 @@ def test_each_public_module_has_a_page_of_its_name():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_page_has_one_title_and_no_heading_skips_a_level(name):
-    """So that a list of contents can be made of it."""
+    """A page has one title, and headings go down one level at a time, as a table of contents needs."""
     levels = [len(marks) for marks in re.findall(r"^(#+) ", prose(ROOT / name), re.M)]
     assert levels[:1] == [1]
     assert levels.count(1) == 1
@@ -78,7 +78,7 @@ def test_page_has_one_title_and_no_heading_skips_a_level(name):
 
 
 def test_files_of_cdefs_are_all_in_its_table():
-    """A new file gets its row, or its word in one."""
+    """Every file of cdefs/ is named in the table of cdefs/README.md."""
     text = (ROOT / "cdefs/README.md").read_text()
     names = [path.name for path in ROOT.glob("cdefs/*.[ch]")]
     assert names

@@ -245,7 +245,7 @@ def test_a_pmu_that_counts_no_task_is_named(tmp_path, monkeypatch):
 @needs_events
 @needs_root
 def test_uprobe_refusals_are_named():
-    """A path that is no file, and one that is not there."""
+    """A uprobe's path that is a directory, and one that does not exist, are named in the reason."""
     if "uprobe" not in events.pmus():
         pytest.skip("needs the uprobe PMU")
     for path, code, reason in (("/nowhere", errno.ENOENT, "no such file"), ("/tmp", errno.EINVAL, "a regular file")):

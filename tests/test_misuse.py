@@ -106,14 +106,14 @@ def test_a_name_that_is_no_c_is_a_value_error(enum):
 
 @pytest.mark.parametrize("ctype", [SURROGATE, "nonsense", "int", 5, None, "FILE", "struct perf_sample *"])
 def test_dtype_of_what_is_no_struct_is_a_value_error(ctype):
-    """One error for all."""
+    """``dtype`` of a pointer, a number or a name that is no struct's is a ValueError with the same message."""
     pytest.importorskip("numpy", reason="needs NumPy")
     with pytest.raises(ValueError, match="is no struct"):
         records.dtype(ctype)
 
 
 def test_copy_of_a_page_that_is_gone_is_a_value_error(event):
-    """In this process, and in a child."""
+    """``copy`` of a page that was unmapped is a ValueError, in this process and in a forked child."""
     page = ring.map(event(**DUMMY), 1)
     assert b.copy(page).data_size == mmap.PAGESIZE
 
@@ -128,7 +128,7 @@ def test_copy_of_a_page_that_is_gone_is_a_value_error(event):
 
 
 def test_copy_of_a_query_goes_by_the_room_that_there_is():
-    """Whatever ids_len says by now; it takes no overrides."""
+    """``copy`` of a query copies the array that was allocated, not ids_len elements, and takes no overrides."""
     query = b.perf_event_query_bpf(3)
     query.ids[2], query.prog_cnt, query.ids_len = 9, 2, 1 << 20
     copied = b.copy(query)

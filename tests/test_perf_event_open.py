@@ -117,7 +117,7 @@ def test_sigtrap_is_raised_by_the_thread_itself():
 
 @needs_sigtrap
 def test_sigtrap_needs_remove_on_exec(event):
-    """Else a new program, which has no handler, would be killed by it: EINVAL."""
+    """A sigtrap without remove_on_exec is EINVAL: the signal would kill the program that an exec starts."""
     with pytest.raises(OSError, match="perf_event_open") as caught:
         event(**PAGE_FAULTS, sample_period=1, sigtrap=1)
     assert caught.value.errno == errno.EINVAL
@@ -163,7 +163,7 @@ def test_a_sibling_of_another_context_is_refused(event):
 
 
 def test_a_sibling_leads_no_group(event):
-    """Groups have one level: EINVAL."""
+    """An event whose group_fd is itself a sibling is EINVAL: groups have one level."""
     sibling = event(**DUMMY, group_fd=event(**DUMMY))
     with pytest.raises(OSError, match="perf_event_open") as caught:
         event(**DUMMY, group_fd=sibling)
@@ -337,7 +337,7 @@ def test_a_cpu_that_is_not_there_is_refused(event):
 
 
 def test_a_group_fd_that_is_no_event_is_ebadf(event, closed_fd, foreign_fd):
-    """Closed, or some other file."""
+    """A group_fd that is closed, or a file that is no event, is EBADF."""
     for fd in (closed_fd, foreign_fd):
         with pytest.raises(OSError, match="perf_event_open") as caught:
             event(**DUMMY, group_fd=fd)
@@ -369,6 +369,6 @@ def test_an_ordinary_user_is_refused_whole_cpus():
 
 @needs_events
 def test_the_raw_call_returns_minus_one_and_leaves_errno():
-    """``lib`` has C's conventions."""
+    """lib.perf_event_open returns -1 and leaves the error in ffi.errno, as the C function does."""
     assert lib.perf_event_open(perf_event_attr(type=2**31 - 1, exclude_kernel=1), 0, -1, -1, 0) == -1
     assert ffi.errno == errno.ENOENT

@@ -128,7 +128,7 @@ def test_what_is_no_pointer_to_the_struct_is_a_type_error(function, parameter, v
 
 
 def test_the_attr_of_each_id_is_checked():
-    """So is what is in a mapping of ids to attrs."""
+    """Each attr in a mapping of ids to attrs is checked as a single one is."""
     for bad in BAD.values():
         with pytest.raises(TypeError):
             records.parse(RECORD, {7: bad})
@@ -149,7 +149,7 @@ def test_a_struct_and_an_array_stand_for_their_address():
 
 
 def test_the_message_names_the_parameter_and_what_was_given():
-    """One kind of message for all."""
+    """The TypeError names the parameter, the type that it takes, and the type that was given."""
     with pytest.raises(TypeError, match=r"^page must be a struct perf_event_mmap_page \*, not list$"):
         ring.head([])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"^attr must be a struct perf_event_attr \*, not struct perf_sample \*$"):
@@ -171,7 +171,7 @@ def test_fds_are_ints(fds):
 
 
 def test_samples_view_an_array_of_samples_only():
-    """Samples([{}]) would be a view of nothing."""
+    """Samples takes a struct perf_sample[] only; of a list, cffi would make an array that is freed at once."""
     for bad in BAD.values():
         with pytest.raises(TypeError):
             records.Samples(bad)

@@ -61,7 +61,7 @@ def test_name_is_the_bytes_up_to_the_nul_or_the_records_end(tag, expected):
 
 
 def test_name_may_be_missing_altogether():
-    """A record that ends with its struct has an empty name."""
+    """A record with no bytes behind its struct's fixed fields has an empty name."""
     [found] = iterate(record(b.PERF_RECORD_COMM, WHO))
     assert records.name(found) == b""
 
@@ -174,14 +174,14 @@ def test_a_record_without_room_for_the_trailer_is_corrupt(tag):
 
 
 def test_a_record_without_sample_id_all_has_no_trailer():
-    """What would be read is the record's own fields."""
+    """Without sample_id_all there is no trailer: a ValueError, not the record's own last bytes."""
     [found] = iterate(record(b.PERF_RECORD_LOST, u64(1, 2)))
     with pytest.raises(ValueError, match="sample_id_all"):
         records.sample_id(found, perf_event_attr(sample_type=b.PERF_SAMPLE_TIME))
 
 
 def test_a_sample_has_no_trailer():
-    """Its id is in front; parse reads it."""
+    """sample_id of a PERF_RECORD_SAMPLE is a ValueError: a sample has its id in its own fields."""
     [found] = iterate(GOOD)
     with pytest.raises(ValueError, match="use parse"):
         records.sample_id(found, perf_event_attr(sample_type=b.PERF_SAMPLE_TIME, sample_id_all=1))

@@ -37,7 +37,7 @@ def test_dtype_has_the_fields_of_c(ctype):
 
 
 def test_dtype_takes_a_ctype_and_names_bitfields_flags():
-    """The word of bits of a branch entry; of an attr, too."""
+    """In dtype's result the 64 bits of a struct's bitfields are one field named flags."""
     pytest.importorskip("numpy", reason="needs NumPy")
     assert records.dtype(ffi.typeof("struct perf_branch_entry")).names == ("from", "to", "flags")
     assert records.dtype("struct perf_event_attr").fields["flags"][1] == 40  # type: ignore[index]

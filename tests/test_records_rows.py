@@ -93,7 +93,7 @@ def test_a_record_may_have_nothing_but_a_trailer_with_an_id():
 
 
 def test_the_bytes_before_the_buffer_do_not_matter():
-    """What makes a record unsound is looked for in it; the zeros before the buffer would be sound."""
+    """A record is judged by its own bytes: here the 64 zero bytes before the buffer would make it sound."""
     bad = record(b.PERF_RECORD_NAMESPACES, u64(1, 2**63))
     buffer = memoryview(bytes(64) + SWITCH + bad)[64:]
     with pytest.raises(records.CorruptRecord) as caught:
@@ -109,7 +109,7 @@ def test_rows_are_counted_exactly():
 
 
 def test_the_sizes_of_perfs_own_types_need_not_be_multiples_of_8():
-    """They are walked over like others, here and by iterate(); the kernel's types must be."""
+    """Records of perf's own types may have any size, for iterate() and for rows; those of the kernel's types may not."""
     buffer = record(81, b"12345") + record(80, b"1") + record(b.PERF_RECORD_LOST, u64(1, 2))
     assert [one.header.type for one in records.iterate(buffer)] == [81, 80, b.PERF_RECORD_LOST]
     [unknown, *_] = records.iterate(buffer)
@@ -182,7 +182,7 @@ def test_what_iterate_refuses_rows_refuse():
 
 
 def test_parse_into_stops_where_out_is_full():
-    """It goes on from there; rows of any type take room."""
+    """parse_into with all_records stops when *out* is full, and the next call begins with the next record of any type."""
     attr = perf_event_attr(sample_type=b.PERF_SAMPLE_TIME, sample_id_all=1)
     buffer = b"".join(record(b.PERF_RECORD_SWITCH, u64(n)) for n in range(5))
     out, times = ffi.new("struct perf_sample[]", 2), []
@@ -202,7 +202,7 @@ def test_at_an_offset_without_a_record_is_a_corrupt_record(offset):
 
 
 def test_at_keeps_the_buffer_alive():
-    """As a record that iterate() gave does."""
+    """A record from at() keeps the buffer alive, as one from iterate() does."""
     buffer = bytearray(record(b.PERF_RECORD_LOST, u64(1, 2)))
     found = records.at(buffer, 0)
     with pytest.raises(BufferError):
@@ -224,7 +224,7 @@ def in_order(times):
 
 @given(st.lists(st.integers(0, 5) | st.integers(0, 2**64 - 1), max_size=60))
 def test_sort_by_time_is_stable(times):
-    """Whatever the runs, equal times keep their order."""
+    """Rows of equal time keep their order, however many sorted runs the array consists of."""
     rows = rows_of(times)
     rows.sort_by_time()
     assert [(row.ip, row.time) for row in rows] == in_order(times)
@@ -252,7 +252,7 @@ def test_sort_by_time_is_in_place():
 
 
 def test_sort_by_time_of_few_rows():
-    """None, or one, are in order."""
+    """Sorting no rows, or one, changes nothing."""
     for times in ([], [7]):
         rows = rows_of(times)
         rows.sort_by_time()

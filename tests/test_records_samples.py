@@ -157,7 +157,7 @@ def test_events_without_any_id_cannot_be_told_apart(ids):
 
 
 def test_the_id_0_is_an_id_among_several():
-    """Records that perf makes itself have it."""
+    """With several events, 0 is an id like any other: records that perf synthesises have it."""
     kinds = b.PERF_SAMPLE_IDENTIFIER | b.PERF_SAMPLE_TIME, b.PERF_SAMPLE_IDENTIFIER | b.PERF_SAMPLE_ADDR
     attrs = dict(zip((0, 5), (perf_event_attr(sample_type=kind) for kind in kinds), strict=True))
     samples = records.parse(record(b.PERF_RECORD_SAMPLE, u64(5, 9)) + record(b.PERF_RECORD_SAMPLE, u64(0, 8)), attrs)
@@ -183,7 +183,7 @@ def test_an_unknown_id_is_a_value_error_that_says_where():
 
 
 def test_no_attr_at_all_is_a_value_error():
-    """An empty mapping decodes nothing."""
+    """An empty mapping of attrs is a ValueError."""
     with pytest.raises(ValueError, match="no attr"):
         records.parse(GOOD, {})
 

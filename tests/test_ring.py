@@ -52,7 +52,7 @@ def test_a_mapping_at_the_address_of_a_read_only_one_is_writable(event):
 
 @pytest.mark.parametrize("data_pages", [-1, -8, 3, 6, 1023])
 def test_data_pages_must_be_a_power_of_two(event, data_pages):
-    """The kernel would say EINVAL; Python says why."""
+    """A number of data pages that is no power of two is a ValueError that says so; the kernel would only say EINVAL."""
     with pytest.raises(ValueError, match=f"data_pages is {data_pages}, and must be a power of two"):
         ring.map(event(**DUMMY), data_pages)
 

@@ -63,7 +63,7 @@ def test_a_page_without_an_aux_ring_is_a_value_error(fields):
 
 
 def test_aux_goes_into_writable_buffers_only():
-    """A read-only buffer consumes nothing."""
+    """read_aux_into into a read-only buffer is a BufferError, and consumes nothing."""
     page, _, area = synthetic_ring(1, aux_pages=1)
     page.aux_head = 8
     with pytest.raises(BufferError):
@@ -73,7 +73,7 @@ def test_aux_goes_into_writable_buffers_only():
 
 @pytest.mark.parametrize("aux_pages", [0, -1, 3])
 def test_aux_pages_must_be_a_power_of_two(event, aux_pages):
-    """As data_pages, and at least one."""
+    """A number of AUX pages that is no power of two, or 0, is a ValueError."""
     fd = event(**DUMMY)
     with ring.map(fd, 1) as page, pytest.raises(ValueError, match=f"aux_pages is {aux_pages}"):
         ring.map_aux(fd, page, aux_pages)

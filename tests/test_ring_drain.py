@@ -73,7 +73,7 @@ def test_a_full_buffer_cuts_between_records_and_the_rest_stays():
 
 
 def test_no_ring_starves_beside_one_that_is_always_full():
-    """Each gets an equal share first."""
+    """Every ring gets an equal share of the buffer before a ring that is always full gets more."""
     pages = filled(numbered(0, 150), numbered(1, 2), numbered(2, 150))
     buffer = bytearray(24 * 12)
     moved = ring.drain_into(pages, buffer)
@@ -83,7 +83,7 @@ def test_no_ring_starves_beside_one_that_is_always_full():
 
 
 def test_what_is_left_over_goes_to_the_ring_that_has_most():
-    """Shares that no record fits into are put together."""
+    """Parts of the buffer that are too small for a ring's next record are given to the ring with most bytes."""
     pages = filled(numbered(0, 2, 64), numbered(1, 5, 64), numbered(2, 3, 64))
     buffer = bytearray(3 * 40)
     assert ring.drain_into(pages, buffer) == 64
@@ -111,7 +111,7 @@ def test_a_large_record_may_make_the_next_one_larger_than_a_share(order):
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_what_is_left_over_goes_to_the_ring_that_has_most_left(order):
-    """Not to the one that had most to begin with: what its share has taken counts no more."""
+    """What an equal share has taken no longer counts: the rest of the buffer goes to the ring with most bytes left."""
     many_small, few_large = numbered(0, 16, 56), numbered(1, 3, 264)
     pages = filled(*[many_small, few_large][::order])
     buffer = bytearray(1000)  # shares of 500: 8 of 56, 1 of 264; 288 are left

@@ -77,7 +77,7 @@ def test_snapshot_of_a_ring_that_is_written_forward_is_a_value_error(head):
 
 @pytest.mark.parametrize("size", [0, 7, 12, 65535])
 def test_snapshot_stops_at_a_header_that_cannot_be(size):
-    """Torn or corrupt is the same here: what is newer is delivered."""
+    """A snapshot ends before a record that is torn or corrupt; the newer records before it are delivered."""
     page, area, _ = synthetic_ring()
     [old, new] = numbered([1, 2], [24, 40])
     put_backward(page, area, old)
@@ -89,7 +89,7 @@ def test_snapshot_stops_at_a_header_that_cannot_be(size):
 
 
 def test_a_read_only_ring_refuses_what_would_write_its_tail(event):
-    """A ValueError that names the way, not a SIGSEGV."""
+    """Functions that move the tail refuse a page mapped with overwrite=True: a ValueError, not a SIGSEGV."""
     with ring.map(event(**FAULTS, write_backward=1), 1, overwrite=True) as page:
         fault(3)
         for call in (

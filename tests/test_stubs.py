@@ -256,7 +256,7 @@ def test_the_c_types_of_the_stub_exist_at_run_time():
 
 
 class Program:
-    """What a user writes: annotations of a class body are evaluated."""
+    """A class as users write it: Python evaluates the annotations of its body."""
 
     page: bindings.perf_event_mmap_page_p
 

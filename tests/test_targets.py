@@ -48,7 +48,7 @@ def test_targets_is_imported_by_its_first_use():
     [("0-1\n", (0, 1)), ("", ()), ("\n", ()), ("8,0-3", (0, 1, 2, 3, 8)), (" 5 , 7-7", (5, 7)), ("1,1-2", (1, 2))],
 )
 def test_a_list_of_cpus_is_read_as_the_kernel_writes_it(text, cpus):
-    """With its newline or without; sorted, each once."""
+    """A list of CPUs is read with its newline or without; the numbers come sorted, each once."""
     assert parse_cpu_list(text) == cpus
 
 
@@ -66,7 +66,7 @@ def test_online_cpus_are_those_of_sysfs():
 
 
 def test_threads_of_a_process():
-    """All of them, in order; a thread is no process, and its process is named."""
+    """``threads`` gives all ids in order; the id of a thread that is no process is refused, and its process named."""
     stop = threading.Event()
     other = threading.Thread(target=stop.wait)
     other.start()
@@ -134,7 +134,7 @@ def test_start_raises_what_the_exec_says(argv, code):
 
 
 def test_a_directory_that_is_not_there_is_named():
-    """It is the directory that is missing, not the program."""
+    """If the working directory does not exist, the error names it, and not the program."""
     with Command(["true"], cwd="/nowhere") as command, pytest.raises(FileNotFoundError) as caught:
         command.start()
     assert caught.value.filename == "/nowhere"
@@ -179,7 +179,7 @@ def test_environment_and_directory_are_the_commands_own(tmp_path):
     ],
 )
 def test_nonsense_is_refused_before_the_fork(argv, options, error):
-    """There is no process to clean up."""
+    """Wrong arguments are refused before the fork, so that no process is left."""
     with pytest.raises(error):
         Command(argv, **options)
 
@@ -206,7 +206,7 @@ def test_the_end_of_the_block_leaves_no_process(started):
 
 
 def test_a_command_that_is_killed_while_it_is_held():
-    """Nothing is raised, no pipe breaks; the status says it."""
+    """start() of a held command that was killed raises nothing, and wait() gives 128 + the signal's number."""
     with Command(["true"]) as command:
         os.kill(command.pid, signal.SIGKILL)
         os.waitid(os.P_PID, command.pid, os.WEXITED | os.WNOWAIT)
@@ -236,7 +236,7 @@ def test_a_held_command_ends_with_its_parent():
 
 
 def test_a_started_command_outlives_the_thread_that_made_it():
-    """And a held one too: it is the process whose end counts."""
+    """A command, held or started, lives on when the thread that made it ends; it dies with the process."""
     made = []
     thread = threading.Thread(target=lambda: made.append(Command(["true"])))
     thread.start()
@@ -281,7 +281,7 @@ def without_standard_files():
 
 
 def test_standard_files_may_be_closed():
-    """The pipes then have their numbers, and the command does not see them."""
+    """If files 0 to 2 are closed, the pipes to the child get these numbers; the command still does not have them."""
     assert in_child(without_standard_files) == 5
 
 
@@ -299,12 +299,12 @@ def interrupted():
 
 
 def test_an_exception_from_a_signal_leaves_no_process():
-    """Wherever the handler runs, the child is known and is cleaned up."""
+    """Whenever a signal handler raises during the making of a Command, its child is killed and waited for."""
     assert in_child(interrupted) is None
 
 
 def test_a_command_that_is_forgotten_is_no_process():
-    """A held one, that is: nobody can start it any more. A forked copy of it kills nothing."""
+    """A held command whose object is gone is killed: nobody can start it. A forked copy of the object kills nothing."""
     command = Command(["sleep", "60"])
     pid = command.pid
     in_child(command.close)

@@ -207,13 +207,13 @@ def test_a_dynamic_field_beyond_the_raw_data_is_a_value_error(made, place):
 
 
 def test_raw_data_of_another_tracepoint_is_a_value_error(made):
-    """Its fields would be nonsense."""
+    """Samples whose raw data begins with another tracepoint's id are refused."""
     with pytest.raises(ValueError, match=f"is of tracepoint {ID + 1}, and made:up is {ID}"):
         made.decode(struct.pack("=H", ID + 1) + RAW_DATA[2:])
 
 
 def test_samples_of_another_buffer_are_a_value_error(made):
-    """Offsets beyond the buffer are not followed."""
+    """A sample whose offsets reach beyond the given buffer is a ValueError."""
     pytest.importorskip("numpy")
     buffer, samples = samples_of(RAW_DATA)
     for other in (b"", buffer[:50]):
@@ -240,7 +240,7 @@ def test_samples_of_another_buffer_are_a_value_error(made):
     ],
 )
 def test_a_field_of_nonsense_is_a_value_error_with_its_line(tmp_path, lines, message):
-    """What is missing, and in which line of the file."""
+    """The message has the line of the format file and the part that is missing in it."""
     with pytest.raises(ValueError, match=f"^the format of made:up, {message}: "):
         events.tracepoint_format("made", "up", tracefs=write_format(tmp_path, lines))
 
@@ -249,7 +249,7 @@ def test_a_field_of_nonsense_is_a_value_error_with_its_line(tmp_path, lines, mes
     "content", [b"", b"\0\xff\x80" * 1000, b"ID: 3\n", b"name: up\n", COMMON.encode(), b"ID: x\n" + COMMON.encode()]
 )
 def test_a_file_that_is_no_format_is_a_value_error(tmp_path, content):
-    """Empty, binary, or without an id or fields."""
+    """A format file that is empty, binary, or without an id or fields is a ValueError."""
     root = write_format(tmp_path, "")
     (tmp_path / "events" / "made" / "up" / "format").write_bytes(content)
     with pytest.raises(ValueError, match=r"^the format of made:up has no (ID|field common_type)"):

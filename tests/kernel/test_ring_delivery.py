@@ -64,7 +64,7 @@ def test_samples_and_lost_add_up_to_what_was_counted(event):
 
 
 def test_set_output_gathers_events_in_one_ring(event):
-    """Three counters of page faults write to the first one's ring; each sample says whose it is."""
+    """Three counters of page faults write to the first one's ring; the id in each sample says which event it is of."""
     attr = {**FAULTS, "sample_type": FAULTS["sample_type"] | b.PERF_SAMPLE_IDENTIFIER, "disabled": 1}
     fds = [event(**attr), event(**attr), event(**attr)]
     with ring.map(fds[0], 16) as page:

@@ -30,7 +30,7 @@ def test_poll_is_woken_by_a_record(event):
 
 
 def test_poll_waits_for_the_watermark(event):
-    """With wakeup_watermark, that many bytes do."""
+    """With wakeup_watermark, the event becomes readable when that many bytes are in the ring."""
     fd = event(**FAULTS, watermark=1, wakeup_watermark=PAGE_SIZE // 2, disabled=1)
     poll = select.poll()
     poll.register(fd, select.POLLIN)

@@ -81,7 +81,7 @@ print(child, flush=True)
 
 
 def test_a_child_leaves_fork_comm_mmap_namespaces_and_exit(rings):
-    """The life of a process that forks one that execs: who is whose child, what it is called, what it maps."""
+    """The side-band records of a child that calls execve(2) have its parent, its new name and its mappings."""
     fields = {"task": 1, "comm": 1, "comm_exec": 1, "mmap": 1, "mmap_data": 1, "inherit": 1}
     fields["namespaces"] = int(os.geteuid() == 0)  # the kernel keeps them from ordinary users
     with child(FORK_AND_EXEC) as (process, go):
@@ -145,7 +145,7 @@ def test_switch_says_in_misc_whether_out_or_in(event):
 
 @needs_root
 def test_switch_cpu_wide_names_the_other_task(rings):
-    """On a CPU, who comes after this thread is who goes before it the next time."""
+    """In SWITCH_CPU_WIDE records of a CPU, the task that follows this thread is the one before it when it comes back."""
     attr = perf_event_attr(**SIDE_BAND)
     me = threading.get_native_id()
     pages = rings(pid=-1, **SIDE_BAND, context_switch=1, data_pages=128)
@@ -224,7 +224,7 @@ def test_cgroup_records_tell_a_new_group(rings, cgroup):
 
 @needs_root
 def test_bpf_programs_come_as_bpf_event_and_ksymbol(rings):
-    """Loading and unloading a program: its id, its tag, and where its code is."""
+    """When a BPF program is loaded and unloaded, the records have its id, its tag and the address of its code."""
     pages = rings(pid=-1, **SIDE_BAND, bpf_event=1, ksymbol=1, data_pages=32)
     program = bpf.load(bpf.PROG_TYPE_SOCKET_FILTER, bpf.returning(0), b"peos_test")
     with open(f"/proc/self/fdinfo/{program}") as file:

@@ -39,12 +39,12 @@ def perf_attrs(text, setup=opening_nothing):
 
 
 def ours(text):
-    """Our attr's fields, without what is compared elsewhere."""
+    """The fields of our attr, but for those that other tests compare."""
     return {name: value for name, value in set_fields(events.attr(text)).items() if name not in PERFS_OWN}
 
 
 def same(text, perfs):
-    """Whether our attr is perf's, but for exclude_guest, which perf sets where the event says nothing of guests."""
+    """Whether our attr equals perf's. exclude_guest may differ: perf sets it if the event has no modifier for guests."""
     mine = ours(text)
     modifiers = re.search(r"\w*$", text)[0]  # type: ignore[index]
     if "exclude_guest" not in mine and not set("GH") & set(modifiers):
@@ -205,7 +205,7 @@ CALL, RETURN = b.PERF_SAMPLE_BRANCH_ANY_CALL, b.PERF_SAMPLE_BRANCH_ANY_RETURN
     ],
 )
 def test_sampling_terms_are_those_of_perf_record(terms, expected, lines):
-    """What a term asks of a sample is in perf record's attr with the same value."""
+    """A term that configures sampling (call-graph=, period=, …) sets the same fields in our attr as in perf record's."""
     event = f"page-faults/{terms}/"
     command = ["perf", "record", "-vv", "-o", "/dev/null", "-e", event, "true"]
     shown = subprocess.run(command, capture_output=True, text=True, preexec_fn=opening_nothing).stderr

@@ -98,7 +98,7 @@ def check_sample(data, sample, attr, line):
 
 
 def check_other(one, attr, line):
-    """Compare the trailer's time, and who, what and where, of the records that perf prints in full."""
+    """Compare the trailer's time and the body's fields, for the types of records of which perf prints all fields."""
     assert records.sample_id(one, attr).time == line["time"]
     if line["name"] == "MMAP2":
         pid, tid, addr, size, pgoff, name = MAPPED.match(line["rest"]).groups()

@@ -17,13 +17,13 @@ RATE = re.compile("^[KMG]?/sec$")
 
 
 def fixed_addresses():
-    """Have the programs to come lie at the same addresses each time: for ``preexec_fn``."""
+    """Switch off the randomisation of addresses for the program that is executed next; for ``preexec_fn``."""
     ctypes.CDLL(None).personality(ADDR_NO_RANDOMIZE)
 
 
 @pytest.fixture
 def faults(tmp_path):
-    """A program that touches 1,000 pages, and that nothing but its own code puts into memory."""
+    """Build a program that touches 1,000 pages, statically linked, so that its page faults are the same in each run."""
     source = tmp_path / "faults.c"
     source.write_text(
         "#include <stdlib.h>\n#include <sys/mman.h>\n#include <unistd.h>\n#include <time.h>\n"
@@ -108,7 +108,7 @@ def columns(text):
     ],
 )
 def test_separated_columns_are_perfs(arguments):
-    """Field by field: names, units, states, and for numbers as many digits behind the point."""
+    """Every column of -x equals perf's: names, units, states; a number has as many digits behind the point."""
     perf = subprocess.run(["perf", "stat", "-x,", *arguments.split()], capture_output=True, text=True)
     ours = run("stat", "-x,", *arguments.split())
     assert (ours.returncode, perf.returncode) == (0, 0)
@@ -121,7 +121,7 @@ def test_separated_columns_are_perfs(arguments):
 @needs_root
 @pytest.mark.parametrize(("cgroups", "events"), [("/", "cpu-clock,cs"), ("/,/", "cpu-clock,cs,page-faults")])
 def test_cgroups_have_perfs_column(cgroups, events):
-    """Behind the name; empty for an event that has none."""
+    """With cgroups, the column behind the event's name has the cgroup; it is empty for an event without one."""
     arguments = ["-x,", "-a", "-e", events, "-G", cgroups, "--", "sleep", "0.05"]
     perf = subprocess.run(["perf", "stat", *arguments], capture_output=True, text=True)
     if perf.returncode:

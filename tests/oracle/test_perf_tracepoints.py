@@ -31,7 +31,7 @@ def unsigned(field, value):
 
 
 def theirs(field, value):
-    """What a perf script was given, in the same form; text ends at its NUL."""
+    """The fields that perf gave to a Python script, in the form that unsigned() gives; text ends at its NUL."""
     if isinstance(value, int):
         return value % 2 ** (8 * field.size)
     value = value.encode() if isinstance(value, str) else value

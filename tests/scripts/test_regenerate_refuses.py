@@ -35,7 +35,7 @@ def test_an_unknown_macro_stops_it_by_line_and_name(refusal, shape):
 
 
 def test_another_body_of_the_known_function_stops_it(refusal):
-    """PERF_MEM_S is translated by hand: it must be what it was."""
+    """PERF_MEM_S is translated by hand, so a header in which its body has changed stops the script."""
     assert "perf_event.h:1: macro PERF_MEM_S" in refusal(
         "#define PERF_MEM_S(a, s) (((__u64)PERF_MEM_##a##_##s) << 3)\n"
     )
@@ -78,12 +78,12 @@ DECLARATIONS = {
 
 @pytest.mark.parametrize("declaration", DECLARATIONS.values(), ids=DECLARATIONS)
 def test_an_unknown_declaration_stops_it_by_line(refusal, declaration):
-    """What is no enum, struct, union or macro is not passed over in silence."""
+    """A declaration that is no enum, struct, union or macro stops the script, with its line."""
     assert re.search(r"perf_event\.h:2\b", refusal(f"#define PERF_ONE 1\n{declaration}\nenum perf_new {{ PERF_A }};\n"))
 
 
 def test_a_constant_that_depends_on_the_byte_order_stops_it(refusal):
-    """Only structs may have two forms."""
+    """A struct may differ by byte order; a constant may not, and stops the script."""
     text = "#ifdef __LITTLE_ENDIAN_BITFIELD\n#define PERF_ODD 1\n#else\n#define PERF_ODD 2\n#endif\n"
     assert "byte order" in refusal(text)
 
@@ -103,7 +103,7 @@ def test_a_condition_that_hides_something_stops_it(refusal, text):
 
 
 def test_a_macro_that_is_defined_twice_stops_it(refusal):
-    """The second would replace the first."""
+    """C would take the second definition, so the script refuses the header."""
     assert "PERF_ONE" in refusal("#define PERF_ONE 1\n#define PERF_ONE 2\n")
 
 

@@ -61,7 +61,7 @@ def test_the_stubs_follow_the_hand_written_headers(script, headers, root):
     "text", ["double ring_new(void);", "int ring_new(int);", "struct ring_odd *ring_new(void);", "int ring_new;"]
 )
 def test_an_unknown_declaration_of_ours_stops_it(script, headers, root, capsys, text):
-    """What the stubs cannot say, of a type or a parameter without a name, is refused with its line."""
+    """A C type that the stubs have no name for, and a parameter without a name, are refused with their line."""
     script.main([str(headers("struct perf_new { __u32 size; };"))])
     put(root, {"cdefs/ring.h": f"#pragma once\n{text}\n"})
     assert script.main(["--stubs"]) == 2

@@ -122,7 +122,7 @@ def test_a_new_bitfield_is_taken_over(translate):
 
 
 def test_bits_in_an_anonymous_union_come_first(translate):
-    """The API mode of cffi places bits by what stands before them: nothing does."""
+    """In API mode cffi places a bitfield behind the fields before it, so a union's bitfields are declared first."""
     assert translate(UNION) == textwrap.dedent("""\
         struct perf_new {
             uint32_t before;
@@ -227,7 +227,7 @@ def test_ioctl_codes_are_left_to_the_compiler(translate):
 
 
 def test_the_same_headers_give_the_same_text(script, headers, root):
-    """Twice the same input, twice the same bytes."""
+    """Running the script twice on the same headers writes the same bytes."""
     include = headers(
         UNION + "enum perf_a { A, B };\n#define PERF_C (1 << 2)\n", z80="enum z { Z };", arm="enum a { R };"
     )

@@ -75,7 +75,7 @@ def test_what_a_newer_header_adds_is_found(unseen, place, newer, line):
 
 
 def test_registers_of_a_new_architecture_are_found(unseen):
-    """The build must learn when it is on that architecture."""
+    """The perf_regs header of a new architecture is named, since _cdef.py must choose it when it builds there."""
     registers = {"cdefs/kernel/perf_regs/z80.h": "enum perf_event_z80_regs {\n    PERF_REG_Z80_A = 0,\n};\n"}
     [line] = unseen(more=registers)
     assert line.startswith("z80: registers of an architecture")

@@ -46,7 +46,7 @@ def record(kind, body=b"", misc=0, *, size=None):
 
 
 def u64(*values):
-    """Return the values as words."""
+    """Return the bytes of 64-bit values in the machine's byte order."""
     return struct.pack(f"={len(values)}Q", *values)
 
 

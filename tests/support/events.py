@@ -1,4 +1,4 @@
-"""Attr fields that many tests open, and what is asked of an open event."""
+"""The attr fields of events that many tests open, and helpers that read such an event."""
 
 from perf_event_open_sys import bindings as b
 from perf_event_open_sys import counters, ffi, records

@@ -1,4 +1,4 @@
-"""What this machine is: its pages, its words, its CPUs."""
+"""Facts of this machine: page size, word size, CPUs."""
 
 import mmap
 import os

@@ -48,7 +48,7 @@ def _breakpoint_hits():
 
 
 def breakpoints_error():
-    """What the kernel answers where it has no breakpoints for perf at all (s390x, riscv64, …), or nothing."""
+    """Return the kernel's error where perf has no hardware breakpoints at all (s390x, riscv64, …), else ""."""
     writes = {"bp_type": bindings.HW_BREAKPOINT_W, "bp_addr": 4096, "bp_len": 4}
     code = _refusal(type=bindings.PERF_TYPE_BREAKPOINT, **writes)
     absent = (errno.ENOENT, errno.ENODEV, errno.EINVAL, errno.EOPNOTSUPP)

@@ -7,7 +7,7 @@ import pytest
 
 
 def perf(*arguments, cwd):
-    """Run perf and return its output; skip where there is none, or it may not."""
+    """Run perf and return its output; skip if it is not installed or this user may not use it."""
     if not shutil.which("perf"):
         pytest.skip("perf is not installed")
     ran = subprocess.run(["perf", *arguments], capture_output=True, text=True, errors="replace", cwd=cwd)

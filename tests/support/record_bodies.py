@@ -1,4 +1,4 @@
-"""A made-up record of every type, and what its struct says of it."""
+"""A made-up record of every type, with the values that its struct's fields must have."""
 
 import struct
 

@@ -28,7 +28,7 @@ def put_backward(page, area, data):
 
 
 def first(made, room):
-    """Return the records that come first and fit into *room* bytes."""
+    """Return as many of the records, from the first on, as fit into *room* bytes."""
     ends = itertools.accumulate(map(len, made))
     return [one for one, end in zip(made, ends, strict=True) if end <= room]
 

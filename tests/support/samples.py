@@ -48,7 +48,7 @@ def random_values(rng, attr):
 
 
 def check_sample(buffer, sample, attr, values):
-    """Compare everything a sample and its views say with what was encoded; 0 or nothing where the attr does not ask."""
+    """Compare all fields and views of a sample with what was encoded; what the attr does not ask for is 0 or empty."""
     kind = attr.sample_type
     for bits, name in BEFORE_READ + BEHIND_STACK + BEHIND_INTR:
         for part in name if isinstance(name, tuple) else (name,):

@@ -24,7 +24,7 @@ struct perf_new {
 
 
 def files(root):
-    """What is in a project, by path."""
+    """Return the text of every file of a project, by its path."""
     return {str(path.relative_to(root)): path.read_bytes() for path in root.glob("**/*") if path.is_file()}
 
 

@@ -1,4 +1,4 @@
-"""What the events of the tests count: page faults of this process, and other processes that wait to be let go."""
+"""Work for events to count: page faults of this process, and child processes that begin when the test says so."""
 
 import contextlib
 import mmap
@@ -26,7 +26,7 @@ def fault(pages):
 
 @contextlib.contextmanager
 def waiting(command):
-    """A shell that waits for a line before it does *command*; yields the process, and ends it."""
+    """Start a shell that runs *command* when it has read a line; yield the process, and end it."""
     process = subprocess.Popen(
         ["sh", "-c", f"echo; read line; {command}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

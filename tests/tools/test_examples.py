@@ -119,7 +119,7 @@ def profiled(directory):
 
 @needs_events
 def test_profile_finds_the_functions_of_a_command_and_of_its_children(workload, tmp_path):
-    """By ELF symbols and perf-PID.map; a child has its parent's name and mappings, and after an exec its own.
+    """profile.py resolves by ELF symbols and perf-PID.map; a child has its parent's mappings until its exec.
 
     In the order of time, what a sample's address means was told before: no innermost function is unknown.
     """
@@ -177,7 +177,7 @@ def test_profile_names_the_functions_of_the_kernel(tmp_path):
 
 
 def test_profile_wants_a_process_or_a_command(tmp_path):
-    """Neither is an error of usage."""
+    """profile.py with neither a process nor a command prints its usage."""
     pytest.importorskip("elftools", reason="needs pyelftools")
     done = run("profile", cwd=tmp_path)
     assert done.returncode == 2
@@ -207,7 +207,7 @@ def test_flame_graph_is_as_wide_as_the_samples(tmp_path):
 @needs_root
 @needs_events
 def test_trace_prints_each_hit_with_its_fields(getpgid_tracepoint, tmp_path):  # noqa: ARG001 - skips without it
-    """Those that the filter lets through, from whichever CPU, by name and value."""
+    """trace.py prints each hit that passes the filter, of every CPU, with the names and values of its fields."""
     me = threading.get_native_id()
     with started("trace", f"syscalls:sys_enter_getpgid if common_pid == {me} && pid != 1", cwd=tmp_path) as process:
         assert process.stderr.readline().startswith("tracing syscalls:sys_enter_getpgid if")

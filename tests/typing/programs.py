@@ -28,7 +28,7 @@ from perf_event_open_sys import (
 
 @dataclass
 class Ring:
-    """Pointer types stand in annotations."""
+    """A class whose annotations are pointer types."""
 
     fd: int
     page: b.perf_event_mmap_page_p
