@@ -2,13 +2,14 @@
 
 import errno
 import functools
+import os
 import re
 import shutil
 import subprocess
 
 import pytest
 from support.cli import CLI, run
-from support.marks import needs_events, needs_events_of_users, needs_root, needs_seccomp
+from support.marks import REFUSED, needs_events, needs_events_of_users, needs_root, needs_seccomp
 from support.processes import as_user, captured
 from support.seccomp import deny
 
@@ -35,6 +36,16 @@ def test_check_is_what_no_argument_means():
     assert re.search(r"^Live count +[1-9]\d* page faults while 100 pages were touched$", report, re.MULTILINE)
     assert re.search(r"^Verdict +this machine counts ", report.splitlines()[-1])
     assert re.search(r"^perf_event_attr +\d+ bytes in the kernel, \d+ here", report, re.MULTILINE)
+
+
+@pytest.mark.skipif(REFUSED == 0, reason="perf_event_open is not refused here")
+def test_check_where_perf_event_open_is_refused_says_why():
+    """In a container that refuses perf_event_open, the verdict names the kernel's error and what causes it."""
+    verdict = check().splitlines()[-1]
+    assert verdict.startswith(
+        f"Verdict               nothing can be counted here: perf_event_open: {os.strerror(REFUSED)} ("
+    )
+    assert "seccomp" in verdict or "perf_event_paranoid" in verdict
 
 
 @needs_root
