@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._event import Event
 from ._layout import (
     PERF_RECORD_AUXTRACE,
     PERF_RECORD_AUXTRACE_ERROR,
@@ -54,4 +55,5 @@ __all__ = [
     "PERF_RECORD_THREAD_MAP",
     "PERF_RECORD_TIME_CONV",
     "PERF_RECORD_USER_TYPE_START",
+    "Event",
 ]
