@@ -30,6 +30,8 @@ bench: $(BUILT) ## what each call costs, beside the same in C
 	$(BIN)/python benchmarks/run.py $(ARGS)
 docs: $(BUILT) ## run what README.md and docs/ show, and follow their links
 	$(PYTEST) tests/test_readme.py tests/test_docs.py $(ARGS)
+site: $(BUILT) ## the documentation as a site: build/site/index.html; a warning is an error
+	$(BIN)/python -m sphinx -b html -nWq --keep-going -c docs . build/site
 mutation: $(BUILT) ## break the C code on purpose, and list what no test notices; an hour. ARGS=ring.c is one file
 	$(BIN)/python scripts/mutate_c.py $(ARGS)
 mutation-python: $(BUILT) ## the same for the package's Python
@@ -44,4 +46,4 @@ $(BUILT): pyproject.toml setup.py build_perf.py perf_event_open_sys/_cdef.py $(w
 	$(BIN)/pip install -q -e . --group dev
 	touch $@
 
-.PHONY: help build test quick test-user lint format types regenerate bench docs mutation mutation-python gate
+.PHONY: help build test quick test-user lint format types regenerate bench docs site mutation mutation-python gate

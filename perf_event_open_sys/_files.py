@@ -79,8 +79,7 @@ def parse_cpu_list(text: str) -> tuple[int, ...]:
 
     Raises:
         ValueError: *text* is no such list, or has a number above that of any CPU that Linux can have; the message
-        quotes
-            the text.
+            quotes the text.
     """
     cpus: set[int] = set()
     named = 0

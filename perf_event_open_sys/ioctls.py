@@ -40,7 +40,8 @@ def perf_event_open(
 
     Raises:
         OSError: its subclass by errno (``PermissionError``, ``FileNotFoundError``, …), with the reason that
-            :func:`errors.diagnose` gives. After ``E2BIG``, ``attr.size`` is the size that the kernel knows.
+            :func:`~perf_event_open_sys.errors.diagnose` gives. After ``E2BIG``, ``attr.size`` is the size that the
+            kernel knows.
         TypeError: *attr* is no pointer to a ``struct perf_event_attr``.
 
     Source: perf_event_open(2); the kernel's ``perf_event_open`` in kernel/events/core.c.
@@ -205,7 +206,7 @@ def modify_attributes(fd: int, attr: perf_event_attr_p) -> None:
 
     Raises:
         OSError: ``EINVAL``, ``EOPNOTSUPP`` if *fd* is no breakpoint, or another field of *attr* differs from the
-        event's.
+            event's.
 
     Source: the kernel's ``perf_event_modify_attr``, ``modify_user_hw_breakpoint_check``.
     """

@@ -11,7 +11,7 @@ import perf_event_open_sys
 ROOT = Path(__file__).parent.parent
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "cdefs/README.md")),
-    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
 ]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
@@ -43,16 +43,19 @@ def test_links_lead_somewhere(name):
     assert broken == []
 
 
+def linked(page):
+    """Return the files that a page links to."""
+    links = re.findall(r"\]\(([^)#\s]+)(?:#\S+)?\)", prose(page))
+    return {(page.parent / link).resolve() for link in links if "://" not in link}
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("docs/")])
-def test_page_can_be_found_from_the_readme(name):
-    """By one link, or by two: a page that no page names is not read."""
-    readme = prose(ROOT / "README.md")
-    linked = {(ROOT / link).resolve() for link in re.findall(r"\]\(([^)#\s]+)\)", readme) if "://" not in link}
-    for page in [page for page in linked if page.suffix == ".md" and page.exists()]:
-        linked |= {
-            (page.parent / link).resolve() for link in re.findall(r"\]\(([^)#\s]+)\)", prose(page)) if "://" not in link
-        }
-    assert (ROOT / name).resolve() in linked
+def test_page_can_be_found(name):
+    """One link or two lead to it from the README or the site's start page: a page that no page names is not read."""
+    starts = {ROOT / "README.md", ROOT / "docs/index.md"}
+    first = set.union(starts, *map(linked, starts))
+    pages = [page for page in first if page.suffix == ".md" and page.exists()]
+    assert (ROOT / name).resolve() in set.union(first, *map(linked, pages))
 
 
 def test_each_public_module_has_a_page_of_its_name():

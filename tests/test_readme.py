@@ -18,7 +18,7 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(), re.M | re.S) i
 
 def blocks_of_docs(language):
     """Return the blocks of a language in the pages of docs/."""
-    pages = [page.read_text() for page in sorted(ROOT.glob("docs/*.md"))]
+    pages = [page.read_text() for page in sorted(ROOT.glob("docs/**/*.md"))]
     return [text for page in pages for text in re.findall(rf"^```{language}\n(.*?)^```$", page, re.M | re.S)]
 
 
