@@ -17,7 +17,8 @@ ffibuilder.set_source(
     sources=sorted(str(source.relative_to(ROOT)) for source in CDEFS.glob("*.c")),
     include_dirs=["cdefs"],
     depends=sorted(str(header.relative_to(ROOT)) for header in CDEFS.glob("**/*.h")),
-    extra_compile_args=["-std=c11", "-O2", "-fvisibility=hidden"],
+    # -U: on a free-threaded CPython cffi defines this macro in its C code, and a second time by an option of the compiler.
+    extra_compile_args=["-std=c11", "-O2", "-fvisibility=hidden", "-U_CFFI_NO_LIMITED_API"],
 )
 
 if __name__ == "__main__":
