@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the cffi build script, the C headers, the abi3 tag, the README without its relative links."""
+"""What pyproject.toml cannot say: cffi's build script, the C headers, the abi3 tag, and the README as an index shows it."""
 
 import re
 import shutil
