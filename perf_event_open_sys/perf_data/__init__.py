@@ -29,6 +29,7 @@ from ._layout import (
     PERF_RECORD_TIME_CONV,
     PERF_RECORD_USER_TYPE_START,
 )
+from ._writer import Writer, create
 
 __all__ = [
     "PERF_RECORD_AUXTRACE",
@@ -56,4 +57,6 @@ __all__ = [
     "PERF_RECORD_TIME_CONV",
     "PERF_RECORD_USER_TYPE_START",
     "Event",
+    "Writer",
+    "create",
 ]

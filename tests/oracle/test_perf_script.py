@@ -2,11 +2,11 @@
 
 import os
 import re
-import struct
 
 import pytest
 from support.marks import needs_root
 from support.perf import perf
+from support.perf_files import read_file
 
 from perf_event_open_sys import bindings as b
 from perf_event_open_sys import ffi, records
@@ -20,20 +20,6 @@ SAMPLED = re.compile(
 )
 MAPPED = re.compile(r" (-?\d+)/(-?\d+): \[0x([0-9a-f]+)\(0x([0-9a-f]+)\) @ (\S+) .*\]: \S+ (.*)$")
 FRAME = re.compile(r"\.\.\.\.\.\s+\d+: ([0-9a-f]{16})$")
-
-
-def read_data(path):
-    """Return (where the data section begins, its bytes, {id: attr}) of a perf.data file."""
-    whole = path.read_bytes()
-    magic, _, attr_size, attrs, attrs_size, data, data_size = struct.unpack_from("=8s6Q", whole)
-    assert magic == b"PERFILE2"
-    by_id = {}
-    for at in range(attrs, attrs + attrs_size, attr_size):
-        attr = ffi.new("struct perf_event_attr *")
-        ffi.memmove(attr, whole[at : at + attr_size - 16], min(attr_size - 16, ffi.sizeof("struct perf_event_attr")))
-        ids, ids_size = struct.unpack_from("=2Q", whole, at + attr_size - 16)
-        by_id |= dict.fromkeys(struct.unpack_from(f"={ids_size // 8}Q", whole, ids), attr)
-    return data, whole[data : data + data_size], by_id
 
 
 def printed(text):
@@ -56,7 +42,8 @@ def printed(text):
 
 def compare(path, cwd):
     """Compare each record of the file; return how many of which type there were."""
-    begin, data, by_id = read_data(path)
+    file = read_file(path)
+    begin, data, by_id = file.begin, file.data, file.by_id
     attrs = [ffi.cast("uintptr_t", one) for one in by_id.values()]
     first = next(iter(by_id.values()))
     # A file of one event need not have ids in its records; those that perf makes itself have the id 0.
