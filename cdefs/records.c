@@ -34,7 +34,6 @@ size_t record_body_size(uint32_t type)
     return type < PERF_RECORD_MAX ? body_sizes[type] : 0;
 }
 
-
 int record_is_sound(const char *record, const struct perf_event_header *header)
 {
     size_t rest;
@@ -94,4 +93,20 @@ long records_walk(const void *buffer, size_t size, size_t *offset, uint32_t *typ
         *offset += header.size;
     }
     return found < 0 && filled == 0 ? -1 : (long)filled;
+}
+
+long records_find(const void *buffer, size_t size, size_t *offset, uint64_t user_types)
+{
+    struct perf_event_header header;
+    size_t at = *offset;
+    int found;
+
+    while ((found = next_header(buffer, size, at, &header)) > 0) {
+        const uint32_t bit = header.type - FIRST_USER_TYPE; /* wraps to a large number for the kernel's types */
+        if (bit < 64 && user_types >> bit & 1)
+            break;
+        at += header.size;
+    }
+    *offset = at;
+    return found > 0 ? header.size : found;
 }

@@ -148,6 +148,12 @@ long records_next(const void *buffer, size_t size, size_t offset);
  * set to the end of the last; or -1 with EBADMSG if no record can be at `*offset`, by the rules of records_next. */
 long records_walk(const void *buffer, size_t size, size_t *offset, uint32_t *types, uintptr_t *addresses, size_t n);
 
+/* Move `*offset` on to the first record of one of the given types, which are the perf tool's own: bit n of `user_types`
+ * stands for type 64 + n. Returns the size in bytes of that record; 0, with `*offset` at the buffer's end, if there is
+ * none; or -1 with EBADMSG if no record can be at `*offset`. Only the sizes of the records are checked, not what is in
+ * them. */
+long records_find(const void *buffer, size_t size, size_t *offset, uint64_t user_types);
+
 #ifdef __cplusplus
 }
 #endif

@@ -52,6 +52,29 @@ def test_records_walk_stops_before_what_is_no_record():
         assert ffi.errno == errno.EBADMSG
 
 
+def find(buffer, types, offset=0):
+    """Return what records_find returns, and where it stopped."""
+    data, at = ffi.from_buffer(buffer), ffi.new("size_t *", offset)
+    return lib.records_find(data, len(data), at, types), at[0]
+
+
+def test_records_find_stops_at_the_types_that_are_asked_for():
+    """Bit n is type 64 + n; the kernel's types, and those of more than 127, are passed over; 0 at the end."""
+    buffer = LOST + record(64) + SWITCH + record(128) + record(127, b"123") + record(2**32 - 1) + record(64)
+    assert find(buffer, 1) == (8, 24)
+    assert find(buffer, 1, 32) == (8, 67)
+    assert find(buffer, 1 << 63) == (11, 48)
+    assert find(buffer, 1 << 63 | 1, 32) == (11, 48)
+    assert find(buffer, 0) == find(buffer, 1 << 14, 75) == (0, 75)
+
+
+def test_records_find_stops_before_what_is_no_record():
+    """It is -1 with EBADMSG; the inside of a record is not looked at."""
+    for bad in (SWITCH[:4], record(b.PERF_RECORD_SWITCH, size=12), record(64, size=7), record(64, size=9)):
+        assert find(LOST + CORRUPT + bad, 0) == (-1, 24 + len(CORRUPT))
+        assert ffi.errno == errno.EBADMSG
+
+
 def test_text_may_fill_its_record_to_the_end():
     """A TEXT_POKE of four bytes ends with its record; one more is corrupt."""
     for new, size in ((2, 24), (3, -1)):

@@ -29,6 +29,8 @@ from ._layout import (
     PERF_RECORD_TIME_CONV,
     PERF_RECORD_USER_TYPE_START,
 )
+from ._reader import Reader, open  # noqa: A004 - as gzip.open
+from ._stream import Auxtrace
 from ._writer import Writer, create
 
 __all__ = [
@@ -56,7 +58,10 @@ __all__ = [
     "PERF_RECORD_THREAD_MAP",
     "PERF_RECORD_TIME_CONV",
     "PERF_RECORD_USER_TYPE_START",
+    "Auxtrace",
     "Event",
+    "Reader",
     "Writer",
     "create",
+    "open",
 ]
