@@ -25,7 +25,9 @@ def prose(page):
 
 def anchors(page):
     """Return the anchors that headings get: as GitHub makes them."""
-    headings = re.findall(r"^#+ (.+)$", prose(page), re.M)
+    headings = re.findall(
+        r"^#+ (.+)$", re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", prose(page)), re.M
+    )  # links by their text
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 

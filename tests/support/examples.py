@@ -1,0 +1,42 @@
+"""Run the programs under examples/, each from a directory of the caller's."""
+
+import contextlib
+import re
+import signal
+import subprocess
+import sys
+
+from .compilers import TESTS
+
+EXAMPLES = TESTS.parent / "examples"
+
+
+def matched(pattern, text):
+    """Return the match of all of *text*, of which there must be one."""
+    found = re.fullmatch(pattern, text)
+    assert found, text
+    return found
+
+
+def command_of(name, *arguments):
+    """Return the command that runs an example."""
+    return [sys.executable, str(EXAMPLES / f"{name}.py"), *map(str, arguments)]
+
+
+def run(name, *arguments, cwd, **options):
+    """Run an example to its end."""
+    return subprocess.run(command_of(name, *arguments), capture_output=True, text=True, cwd=cwd, **options)
+
+
+@contextlib.contextmanager
+def started(name, *arguments, cwd):
+    """Start an example; at the end, interrupt it as from the keyboard: it ends well."""
+    command, pipe = command_of(name, *arguments), subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=cwd) as process:
+        try:
+            yield process
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate()
+            assert process.returncode == 0, errors
+        finally:
+            process.kill()
