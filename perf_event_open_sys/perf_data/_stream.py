@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _AUXTRACE = Struct("=IHHQQQ4I")  # header; size, offset, reference; idx, tid, cpu, 0
 _TRACING_DATA = Struct("=IHHI")  # header, size
-_SMALL = 1 << 16  # a piece of fewer bytes is joined with those before it, if these are copies anyway
+_SMALL = 1 << 16  # a view of fewer bytes is copied where pieces are joined
 
 
 def only_tells(data: memoryview) -> bool:
@@ -146,7 +146,12 @@ def _run(view: memoryview, types: int, note: _Note | None, begin: int) -> tuple[
         if kind in _COMPRESSED or kind in _WITH_DATA:
             return at, kind
         if note:
-            note(kind, view[at : at + size], begin + at)
+            try:
+                note(kind, view[at : at + size], begin + at)
+            except ValueError:
+                if not at:
+                    raise
+                return at, 0  # the records before it are yielded first; then it is the first in the view
         end[0] = at + size
     at = end[0]
     # perf writes a size of 0 into some COMPRESSED2: see Decompressor.locate().
@@ -189,14 +194,15 @@ def _with_data(source: Mapped | Streamed, kind: int, record: memoryview, note: _
 
 
 def joined(found: Iterator[Piece]) -> Iterator[memoryview]:
-    """Yield the records of all pieces, those of small pieces in common buffers if they are copies anyway."""
+    """Yield the records of all pieces; from the first that is a copy on, small pieces are joined to larger buffers."""
     parts: list[memoryview] = []
-    size, damage = 0, None
+    size, damage, with_copies = 0, None, False
     try:
         for piece in found:
             if piece.auxtrace:
                 continue
-            small = piece.is_copy or (size and len(piece.data) < _SMALL)
+            with_copies = with_copies or piece.is_copy
+            small = piece.is_copy or (with_copies and len(piece.data) < _SMALL)
             if small:
                 parts.append(piece.data)
                 size += len(piece.data)

@@ -176,7 +176,6 @@ class StreamTables(Tables):
         """
         if offset < self._noted:
             return
-        self._noted = offset + len(record)
         self._known = None
         cursor = Cursor(record, offset, f"a record of type {kind}")
         if kind == PERF_RECORD_HEADER_TRACING_DATA:
@@ -197,3 +196,4 @@ class StreamTables(Tables):
             what, identity = cursor.u64(), cursor.u64()
             if what == PERF_EVENT_UPDATE__NAME:
                 self._names[identity] = text(cursor.bytes(cursor.left))
+        self._noted = offset + len(record)
