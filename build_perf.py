@@ -13,7 +13,7 @@ ffibuilder = FFI()
 ffibuilder.cdef(cdef["declarations"](CDEFS))
 ffibuilder.set_source(
     "perf_event_open_sys._native",
-    '#include "perf_event_open_sys.h"',
+    '#define PERF_EVENT_OPEN_SYS_BUILD\n#include "perf_event_open_sys.h"',
     sources=sorted(str(source.relative_to(ROOT)) for source in CDEFS.glob("*.c")),
     include_dirs=["cdefs"],
     depends=sorted(str(header.relative_to(ROOT)) for header in CDEFS.glob("**/*.h")),

@@ -1,6 +1,5 @@
-#include "counters.h"
-
 #include "internal.h"
+#include "counters.h"
 
 #include <unistd.h>
 

@@ -4,10 +4,6 @@
 #include <stddef.h>
 #include "kernel/perf_event.h"
 #endif
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* One event's count. A field that the event's read_format does not ask for is 0. Times are in nanoseconds. */
 struct perf_counts {
     uint64_t value;
@@ -16,6 +12,20 @@ struct perf_counts {
     uint64_t id;
     uint64_t lost;
 };
+
+/* What counters_read_user reads in its loop: fields of the control page by their names there, the hardware counter
+ * (pmc) and the clock that time_mult and time_shift refer to (cycles). */
+struct perf_user_read {
+    uint64_t time_enabled, time_running;
+    uint64_t time_offset, time_cycles, time_mask;
+    uint64_t pmc, cycles;
+    int64_t offset;
+    uint32_t index, time_mult;
+    uint16_t pmc_width, time_shift;
+    uint8_t cap_user_time, cap_user_time_short;
+};
+
+#ifdef PERF_EVENT_OPEN_SYS_BUILD
 
 /* How many bytes read(2) returns for a group of `nr` members; without PERF_FORMAT_GROUP `nr` is 1. */
 size_t counters_size(uint64_t read_format, size_t nr);
@@ -41,18 +51,6 @@ long counters_read_many(const int *fds, size_t nfds, uint64_t read_format, struc
  * time_enabled is not: the event was never on the PMU, so that nothing was measured. */
 int counters_scale(const struct perf_counts *counts, uint64_t scaled[2]);
 
-/* What counters_read_user reads in its loop: fields of the control page by their names there, the hardware counter
- * (pmc) and the clock that time_mult and time_shift refer to (cycles). */
-struct perf_user_read {
-    uint64_t time_enabled, time_running;
-    uint64_t time_offset, time_cycles, time_mask;
-    uint64_t pmc, cycles;
-    int64_t offset;
-    uint32_t index, time_mult;
-    uint16_t pmc_width, time_shift;
-    uint8_t cap_user_time, cap_user_time_short;
-};
-
 /* Read an event of the calling thread without a system call, by its control page. Returns 1; or 0 if the kernel does
  * not allow it for this event (cap_user_rdpmc is not set) or this architecture has no instruction for it. */
 int counters_read_user(const struct perf_event_mmap_page *page, struct perf_counts *out);
@@ -60,6 +58,4 @@ int counters_read_user(const struct perf_event_mmap_page *page, struct perf_coun
 /* Compute value and times from what counters_read_user has read. */
 void counters_compute_user(const struct perf_user_read *in, struct perf_counts *out);
 
-#ifdef __cplusplus
-}
 #endif

@@ -1,5 +1,6 @@
 /* Reading a counter from user space: each architecture's instructions, the arithmetic, the loop that reads the mapped
  * control page. */
+#include "internal.h"
 #include "counters.h"
 
 #if defined(__x86_64__) || defined(__i386__)

@@ -1,8 +1,8 @@
 /* Decode one sample, or one sample_id_all trailer. Inlined into the loops over many records. Not installed, not read by
  * cffi. */
 #pragma once
-#include "counters.h"
 #include "internal.h"
+#include "counters.h"
 #include "samples.h"
 
 /* The part of a record that is still to be decoded: base[at .. end). A read beyond `end` sets `bad` and gives 0, so

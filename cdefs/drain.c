@@ -1,6 +1,4 @@
 #define _GNU_SOURCE
-#include "ring.h"
-
 #include "span.h"
 
 /* Up to `available` bytes of a ring from position `start` on. */

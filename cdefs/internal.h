@@ -1,5 +1,7 @@
 /* Helpers that several of the C files need. Not installed, and not read by cffi. */
 #pragma once
+/* The headers declare functions for our own files only: other extensions call them through the table of capi.h. */
+#define PERF_EVENT_OPEN_SYS_BUILD
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -3,9 +3,7 @@
 #ifndef CFFI_CDEF
 #include "kernel/perf_event.h"
 #endif
-#ifdef __cplusplus
-extern "C" {
-#endif
+#ifdef PERF_EVENT_OPEN_SYS_BUILD
 
 int perf_event_open(struct perf_event_attr *attr, int pid, int cpu, int group_fd, unsigned long flags);
 
@@ -24,6 +22,4 @@ int ioctl_pause_output(int fd, int paused);
 int ioctl_query_bpf(int fd, struct perf_event_query_bpf *query);
 int ioctl_modify_attributes(int fd, struct perf_event_attr *attr);
 
-#ifdef __cplusplus
-}
 #endif

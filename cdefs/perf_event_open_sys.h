@@ -27,3 +27,5 @@
 #include "ring.h"
 #include "records.h"
 #include "samples.h"
+#include "capi.h"
+#include "layout.h"

@@ -1,6 +1,5 @@
-#include "records.h"
-
 #include "internal.h"
+#include "records.h"
 
 static const unsigned char body_sizes[PERF_RECORD_MAX] = {
 #define BODY(TYPE, name) [PERF_RECORD_##TYPE] = sizeof(struct perf_record_##name)

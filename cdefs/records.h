@@ -5,55 +5,52 @@
 #include <stddef.h>
 #include "kernel/perf_event.h"
 #endif
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 /* The structs describe the fixed part of a record; names and the sample_id_all trailer follow it. */
-struct perf_record_mmap {
+__extension__ struct perf_record_mmap {
     struct perf_event_header header;
     uint32_t pid, tid;
     uint64_t addr, len, pgoff;
     char filename[];
 };
-struct perf_record_lost {
+__extension__ struct perf_record_lost {
     struct perf_event_header header;
     uint64_t id, lost;
 };
-struct perf_record_comm {
+__extension__ struct perf_record_comm {
     struct perf_event_header header;
     uint32_t pid, tid;
     char comm[];
 };
-struct perf_record_exit {
+__extension__ struct perf_record_exit {
     struct perf_event_header header;
     uint32_t pid, ppid, tid, ptid;
     uint64_t time;
 };
-struct perf_record_throttle {
+__extension__ struct perf_record_throttle {
     struct perf_event_header header;
     uint64_t time, id, stream_id;
 };
-struct perf_record_unthrottle {
+__extension__ struct perf_record_unthrottle {
     struct perf_event_header header;
     uint64_t time, id, stream_id;
 };
-struct perf_record_fork {
+__extension__ struct perf_record_fork {
     struct perf_event_header header;
     uint32_t pid, ppid, tid, ptid;
     uint64_t time;
 };
 /* `values` is what read(2) returns in the event's read_format. */
-struct perf_record_read {
+__extension__ struct perf_record_read {
     struct perf_event_header header;
     uint32_t pid, tid;
     uint64_t values[];
 };
-struct perf_record_sample {
+__extension__ struct perf_record_sample {
     struct perf_event_header header;
 };
 /* With PERF_RECORD_MISC_MMAP_BUILD_ID in header.misc, the union holds the build id, otherwise device and inode. */
-struct perf_record_mmap2 {
+__extension__ struct perf_record_mmap2 {
     struct perf_event_header header;
     uint32_t pid, tid;
     uint64_t addr, len, pgoff;
@@ -72,60 +69,60 @@ struct perf_record_mmap2 {
     uint32_t prot, flags;
     char filename[];
 };
-struct perf_record_aux {
+__extension__ struct perf_record_aux {
     struct perf_event_header header;
     uint64_t aux_offset, aux_size, flags;
 };
-struct perf_record_itrace_start {
+__extension__ struct perf_record_itrace_start {
     struct perf_event_header header;
     uint32_t pid, tid;
 };
-struct perf_record_lost_samples {
+__extension__ struct perf_record_lost_samples {
     struct perf_event_header header;
     uint64_t lost;
 };
-struct perf_record_switch {
+__extension__ struct perf_record_switch {
     struct perf_event_header header;
 };
-struct perf_record_switch_cpu_wide {
+__extension__ struct perf_record_switch_cpu_wide {
     struct perf_event_header header;
     uint32_t next_prev_pid, next_prev_tid;
 };
-struct perf_record_namespaces {
+__extension__ struct perf_record_namespaces {
     struct perf_event_header header;
     uint32_t pid, tid;
     uint64_t nr_namespaces;
     struct perf_ns_link_info link_info[];
 };
-struct perf_record_ksymbol {
+__extension__ struct perf_record_ksymbol {
     struct perf_event_header header;
     uint64_t addr;
     uint32_t len;
     uint16_t ksym_type, flags;
     char name[];
 };
-struct perf_record_bpf_event {
+__extension__ struct perf_record_bpf_event {
     struct perf_event_header header;
     uint16_t type, flags;
     uint32_t id;
     uint8_t tag[8];
 };
-struct perf_record_cgroup {
+__extension__ struct perf_record_cgroup {
     struct perf_event_header header;
     uint64_t id;
     char path[];
 };
-struct perf_record_text_poke {
+__extension__ struct perf_record_text_poke {
     struct perf_event_header header;
     uint64_t addr;
     uint16_t old_len, new_len;
     uint8_t bytes[];
 };
-struct perf_record_aux_output_hw_id {
+__extension__ struct perf_record_aux_output_hw_id {
     struct perf_event_header header;
     uint64_t hw_id;
 };
-struct perf_record_callchain_deferred {
+__extension__ struct perf_record_callchain_deferred {
     struct perf_event_header header;
     uint64_t cookie, nr;
     uint64_t ips[];
@@ -133,10 +130,12 @@ struct perf_record_callchain_deferred {
 
 /* A record of a type that these headers do not know: it is a later kernel's, or, from type 64 on, one of those that the
  * perf tool adds to its files. */
-struct perf_record_unknown {
+__extension__ struct perf_record_unknown {
     struct perf_event_header header;
     uint8_t data[];
 };
+
+#ifdef PERF_EVENT_OPEN_SYS_BUILD
 
 /* Return the size in bytes of the record at `offset`; 0 if `offset` is the buffer's end; or -1 with EBADMSG if no
  * record can be there: its size is below that of its struct, no multiple of 8, or more than the buffer has left, or a
@@ -154,6 +153,4 @@ long records_walk(const void *buffer, size_t size, size_t *offset, uint32_t *typ
  * them. */
 long records_find(const void *buffer, size_t size, size_t *offset, uint64_t user_types);
 
-#ifdef __cplusplus
-}
 #endif

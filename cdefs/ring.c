@@ -1,6 +1,4 @@
 #define _GNU_SOURCE
-#include "ring.h"
-
 #include "span.h"
 
 #include <sys/mman.h>

@@ -4,9 +4,15 @@
 #include <stddef.h>
 #include "kernel/perf_event.h"
 #endif
-#ifdef __cplusplus
-extern "C" {
-#endif
+
+/* What ring_drain notes of one ring: `available` bytes were waiting from position `start` on, of which it moves
+ * `taken`. `is_done` is 1 once the next record does not fit into the rest of the buffer. */
+struct ring_share {
+    uint64_t start, available, taken;
+    uint64_t next, is_done; /* used by ring_drain alone */
+};
+
+#ifdef PERF_EVENT_OPEN_SYS_BUILD
 
 /* Map `size` bytes of an event's ring from `offset` on; NULL and errno on failure. */
 void *ring_map(int fd, size_t size, uint64_t offset, int writable);
@@ -37,13 +43,6 @@ long ring_read_sized(struct perf_event_mmap_page *page, uint64_t data_size, void
 long ring_next_size(const struct perf_event_mmap_page *page);
 long ring_next_size_sized(const struct perf_event_mmap_page *page, uint64_t data_size);
 
-/* What ring_drain notes of one ring: `available` bytes were waiting from position `start` on, of which it moves
- * `taken`. `is_done` is 1 once the next record does not fit into the rest of the buffer. */
-struct ring_share {
-    uint64_t start, available, taken;
-    uint64_t next, is_done; /* used by ring_drain alone */
-};
-
 /* Move whole records of `n` rings to `buffer`, ring after ring. If everything that is waiting fits, no record header is
  * looked at. If not, each ring gets an equal share of the buffer, or its next record where that alone is larger than a
  * share; what small rings do not use of their shares goes to the rings that have more. If the buffer does not hold the
@@ -65,6 +64,4 @@ long ring_read_aux(struct perf_event_mmap_page *page, const void *aux, void *buf
 long ring_read_aux_sized(struct perf_event_mmap_page *page, const void *aux, uint64_t aux_size, void *buffer,
                          size_t size);
 
-#ifdef __cplusplus
-}
 #endif

@@ -1,6 +1,4 @@
 #define _GNU_SOURCE
-#include "samples.h"
-
 #include "match.h"
 
 #include <sys/mman.h>

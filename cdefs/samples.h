@@ -4,9 +4,6 @@
 #include <stddef.h>
 #include "kernel/perf_event.h"
 #endif
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 /* A PERF_RECORD_SAMPLE, or the sample_id_all trailer of another record. `type`, `size` and `misc` are those of the
  * record's header, `offset` is the record's byte offset in the buffer. A field that the attr does not ask for is 0.
@@ -42,6 +39,20 @@ struct records_event {
     const struct perf_event_attr *attr;
 };
 
+/* The time of a row, and the row's index in the array before sorting. */
+struct records_key {
+    uint64_t time, index;
+};
+
+/* An array `out` to be filled with one field of struct perf_sample, which is `size` bytes at offset `field` of the
+ * struct. */
+struct records_column {
+    void *out;
+    uint32_t field, size;
+};
+
+#ifdef PERF_EVENT_OPEN_SYS_BUILD
+
 /* How many samples (records_count), or records of any type (records_count_all), the buffer has up to its end or to the
  * first bytes that can be no record. */
 size_t records_count(const void *buffer, size_t size);
@@ -68,21 +79,9 @@ long records_parse(const void *buffer, size_t size, const struct records_event *
 long records_parse_all(const void *buffer, size_t size, const struct records_event *events, size_t n_events,
                        struct perf_sample *out, size_t n, size_t *consumed, size_t *done);
 
-/* The time of a row, and the row's index in the array before sorting. */
-struct records_key {
-    uint64_t time, index;
-};
-
 /* Sort rows by time, in place; rows of the same time keep their order. This is fast if the rows consist of a few runs
  * that are sorted already, as the records of each ring are. `scratch` is memory for 2 * n keys. */
 void records_sort(struct perf_sample *rows, size_t n, struct records_key *scratch);
-
-/* An array `out` to be filled with one field of struct perf_sample, which is `size` bytes at offset `field` of the
- * struct. */
-struct records_column {
-    void *out;
-    uint32_t field, size;
-};
 
 /* As records_parse, but fills an array for each of some fields instead of an array of structs. Each array has `n`
  * elements. */
@@ -94,6 +93,4 @@ long records_columns(const void *buffer, size_t size, const struct records_event
 int records_sample_id(const void *buffer, size_t size, const struct records_event *events, size_t n_events,
                       struct perf_sample *out);
 
-#ifdef __cplusplus
-}
 #endif

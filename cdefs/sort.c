@@ -1,6 +1,5 @@
-#include "samples.h"
-
 #include "internal.h"
+#include "samples.h"
 
 /* A merge sort that starts from the runs (stretches of rising times) that the rows already have. The records of each
  * ring are in order, so that the rows of 64 rings are about 64 runs. First only keys are sorted, each the time and the

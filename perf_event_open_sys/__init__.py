@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from . import events as events
     from . import perf_data as perf_data
     from . import targets as targets
+    from ._capi import lib_address
+
+    _C_API: object  # the capsule that perf_event_open_sys_capi.h takes the function table from
 
 __all__ = [
     "HEADERS_VERSION",
@@ -51,6 +54,7 @@ __all__ = [
     "get_include",
     "ioctls",
     "lib",
+    "lib_address",
     "perf_branch_entry",
     "perf_event_attr",
     "perf_event_header",
@@ -101,6 +105,11 @@ if not TYPE_CHECKING:  # seeing __getattr__, a type checker would accept any att
 
     def __getattr__(name):
         """Import a module when it is first used: few programs need all, and importing them takes milliseconds."""
+        if name in ("_C_API", "lib_address"):
+            from . import _capi
+
+            value = globals()[name] = _capi.capsule() if name == "_C_API" else _capi.lib_address
+            return value
         if name not in ("counters", "events", "perf_data", "records", "ring", "targets"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module

@@ -6,6 +6,10 @@ import re
 import sysconfig
 from pathlib import Path
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 TOPICS = ("ioctls", "counters", "ring", "records", "samples")
 # The start of the target machine's GNU triplet (x86_64-linux-gnu) -> the name of its header in kernel/perf_regs/.
 REGISTERS = {
@@ -21,6 +25,9 @@ REGISTERS = {
     "x86_64": "x86",
 }
 
+# What cffi's parser is given: functions too, which the C compiler sees in our own build only.
+CONDITIONS = frozenset({"CFFI_CDEF", "PERF_EVENT_OPEN_SYS_BUILD"})
+
 _DIRECTIVES = ("#if", "#ifdef", "#ifndef", "#else", "#endif", "#define", "#include", "#pragma", "#error")
 
 
@@ -29,12 +36,12 @@ def headers(include: Path) -> list[Path]:
     triplet = sysconfig.get_config_var("HOST_GNU_TYPE") or ""
     arch = next((arch for prefix, arch in REGISTERS.items() if triplet.startswith(prefix)), None)
     registers = [include / "kernel" / "perf_regs" / f"{arch}.h"] if arch else []
-    return [include / "kernel" / "perf_event.h", *registers, *(include / f"{topic}.h" for topic in TOPICS)]
+    return [include / "kernel" / "perf_event.h", *registers, *(include / f"{topic}.h" for topic in (*TOPICS, "capi"))]
 
 
 def declarations(include: Path) -> str:
     """Return the headers for the machine that is built for, as one text that ``FFI.cdef`` takes."""
-    holds = {"CFFI_CDEF"}
+    holds = set(CONDITIONS)
     # The machine's integers have the byte order of its doubles. sysconfig knows only the latter's: pyconfig.h has
     # WORDS_BIGENDIAN in an indented #define, which sysconfig skips.
     if sysconfig.get_config_var("DOUBLE_IS_BIG_ENDIAN_IEEE754"):
@@ -43,8 +50,10 @@ def declarations(include: Path) -> str:
     return _without_large_enumerators(text) if sysconfig.get_config_var("SIZEOF_LONG") == 4 else text
 
 
-def selected(text: str, holds: set[str]) -> str:
+def selected(text: str, holds: Collection[str]) -> str:
     """Return a header's text as the preprocessor would leave it: only the ``#define`` directives stay.
+
+    Left out is ``__extension__`` too, which cffi's parser does not know.
 
     A condition (the text after ``#if``, ``#ifdef``, ``#ifndef``) is true if it is in *holds*. Any directive that is not
     in ``_DIRECTIVES`` is a ValueError: the declarations after an ``#elif``, for example, would be missing without a
@@ -65,7 +74,7 @@ def selected(text: str, holds: set[str]) -> str:
         elif directive == "#endif":
             live.pop()
         kept = all(live) and (not line.startswith("#") or directive == "#define")
-        lines.append(line if kept else "")
+        lines.append(line.replace("__extension__ ", "") if kept else "")
     return "\n".join(lines) + "\n"
 
 

@@ -123,6 +123,7 @@ _Function: TypeAlias = Literal[
     "ring_next_size_sized", "ring_drain", "ring_snapshot", "ring_snapshot_sized", "ring_read_aux",
     "ring_read_aux_sized", "records_next", "records_walk", "records_find", "records_count", "records_count_all",
     "records_advise", "records_parse", "records_parse_all", "records_sort", "records_columns", "records_sample_id",
+    "capi_table",
 ]
 
 class _New(Protocol):
@@ -1120,6 +1121,7 @@ class _Lib:
     def records_sort(self, rows: perf_sample_p | perf_sample_a | void_p, n: int, scratch: records_key_p | records_key_a | void_p, /) -> None: ...
     def records_columns(self, buffer: _Memory | bytes, size: int, events: records_event_p | records_event_a | void_p, n_events: int, columns: records_column_p | records_column_a | void_p, n_columns: int, n: int, consumed: size_t_p | size_t_a | void_p, done: size_t_p | size_t_a | void_p, /) -> int: ...
     def records_sample_id(self, buffer: _Memory | bytes, size: int, events: records_event_p | records_event_a | void_p, n_events: int, out: perf_sample_p | perf_sample_a | void_p, /) -> int: ...
+    def capi_table(self) -> void_p: ...
     perf_headers_version: Final[int]
     PERF_TYPE_HARDWARE: Final = 0
     PERF_TYPE_SOFTWARE: Final = 1

@@ -28,7 +28,10 @@ LAYERS = [
     ("what is exported", ["__init__"]),
     ("event names, targets, files", ["events", "targets", "perf_data"]),
     ("events that are open", ["records", "_walk", "_numpy", "ring", "counters", "ioctls"]),
-    ("structs and errors", ["bindings", "_pointers", "_mappings", "_buffers", "_memory", "errors", "_diagnose"]),
+    (
+        "structs and errors",
+        ["bindings", "_pointers", "_mappings", "_buffers", "_memory", "_capi", "errors", "_diagnose"],
+    ),
     ("C, and helpers for all above (without arrows)", ["_native", "_cdef", "_files", "_names", "_namedtuple"]),
 ]
 HELPERS = {"_cdef", "_files", "_names", "_namedtuple"}  # they import nothing

@@ -2,13 +2,14 @@
 """Translate the kernel's headers into the declarations that this project commits, and write the stub files from them.
 
     scripts/regenerate.py DIR [--check]     all of it
-    scripts/regenerate.py --stubs [--check] the stub files alone, from cdefs/: after a change to a header of ours
+    scripts/regenerate.py --stubs [--check] all but the declarations, from cdefs/: after a change to a header of ours
 
 DIR is an unpacked kernel tree, or a directory with ``linux/perf_event.h``, ``linux/hw_breakpoint.h`` and
 ``arch/*/asm/perf_regs.h`` of one kernel, whose path names the version (``…/linux-7.3.4/include``). Written are
-``cdefs/kernel/perf_event.h`` and ``cdefs/kernel/perf_regs/<arch>.h``, then, from these and the other ``cdefs/*.h``,
-``perf_event_open_sys/bindings.pyi`` and ``_native.pyi``. With ``--check`` nothing is written, a diff is printed and the
-exit status is 1 if a file drifted. Names, types, widths and values are taken over, the kernel's text is not.
+``cdefs/kernel/perf_event.h`` and ``cdefs/kernel/perf_regs/<arch>.h``, then, from these and the other ``cdefs/*.h``, the stub
+files ``bindings.pyi`` and ``_native.pyi`` of the package; its ``__init__.pxd``; the function table ``cdefs/capi.h`` and
+``capi.c`` with its list ``scripts/capi.txt``; and ``cdefs/layout.h``. With ``--check`` nothing is written, a diff is printed
+and the exit status is 1 if a file drifted. Names, types, widths and values are taken over, the kernel's text is not.
 
 After that the script prints the names in the headers that neither the code nor scripts/looked_at.txt mentions;
 docs/new-kernel.md says what to do about each. If the script does not understand a line of a header, it stops and names
@@ -23,14 +24,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from generator import Untranslatable, bindings, cdefs, declarations, native, sources, stop, unseen
+from generator import Untranslatable, bindings, capi, cdefs, declarations, layout, native, pxd, sources, stop, unseen
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "perf_event_open_sys"
 
 
 def generate(directory: Path | None, root: Path) -> dict[str, str]:
-    """Return the text of each generated file by its path below *root*; if *directory* is None, of the stub files only."""
+    """Return the text of each generated file by its path below *root*; without a *directory*, not the kernel's."""
     if directory is None:
         return stubs(cdefs.kernel_files(root), root)
     kernel = declarations.files(sources.find(directory))
@@ -38,9 +39,14 @@ def generate(directory: Path | None, root: Path) -> dict[str, str]:
 
 
 def stubs(kernel: dict[str, str], root: Path) -> dict[str, str]:
-    """Return the stub files for the *kernel*'s declarations and the hand-written headers below *root*."""
+    """Return what is written from the *kernel*'s declarations and the hand-written headers below *root*."""
     module = cdefs.read(root, kernel)
-    return {
+    layouts = layout.layouts(module, root, kernel)
+    table = capi.files(module, capi.listed(module, layouts, root))
+    module.functions |= capi.EXPOSED
+    return table | {
+        "cdefs/layout.h": layout.text(module, layouts),
+        f"{PACKAGE}/__init__.pxd": pxd.text(module),
         f"{PACKAGE}/bindings.pyi": bindings.text(module, root / PACKAGE / "bindings.py"),
         f"{PACKAGE}/_native.pyi": native.text(module),
     }

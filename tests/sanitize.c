@@ -1,6 +1,7 @@
 /* Feeds the decoders valid, truncated and random bytes in heap blocks of exactly their size, under ASan and UBSan: a read
  * or write beyond a block, an overflow or a misaligned access ends the run. Exit status 0: nothing was found. */
 #define _GNU_SOURCE
+#include "internal.h"
 #include "counters.h"
 #include "records.h"
 #include "ring.h"

@@ -215,7 +215,9 @@ FLEXIBLE = {"perf_event_query_bpf": (1,)}
 MODULE_CONSTANTS = {name for name in dir(lib) if name.isupper()}
 
 
-STRUCTS = re.findall(r"(?m)^(?:struct|union) (\w+) {", (CDEFS / "kernel" / "perf_event.h").read_text())
+STRUCTS = re.findall(
+    r"(?m)^(?:__extension__ )?(?:struct|union) (\w+) {", (CDEFS / "kernel" / "perf_event.h").read_text()
+)
 
 
 def test_the_header_declares_nothing_that_the_module_lacks(header):

@@ -176,8 +176,8 @@ def test_every_function_is_in_the_stub():
 def test_the_stubs_function_takes_what_the_module_takes(name):
     """Parameter for parameter, by position, of the type that cffi converts to; and the same result."""
     node, ctype = members("_native", "_Lib")[name], ffi.typeof(getattr(lib, name))
-    assert not node.args.args
-    parameters = node.args.posonlyargs or [ast.arg("self")]
+    parameters = node.args.posonlyargs or node.args.args
+    assert len(parameters) == len(node.args.posonlyargs) or not ctype.args
     assert len(parameters) == 1 + len(ctype.args)
     for parameter, argument in zip(parameters[1:], ctype.args, strict=True):
         taken = set(ast.unparse(parameter.annotation).split(" | "))

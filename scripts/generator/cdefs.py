@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import re
 import runpy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from pycparser import c_ast
+from pycparser import c_ast, c_generator
 
 from . import stop
 from .fold import Number, fold, parse
 from .types import SCALARS, CType
 
 _CDEF = runpy.run_path(str(Path(__file__).resolve().parents[2] / "perf_event_open_sys" / "_cdef.py"))
+CONDITIONS: frozenset[str] = _CDEF["CONDITIONS"]
+selected: Callable[[str, frozenset[str]], str] = _CDEF["selected"]
+TOPICS: tuple[str, ...] = _CDEF["TOPICS"]
 ARCHITECTURES = frozenset(_CDEF["REGISTERS"].values())  # whose registers the build finds
 _PRELUDE = "".join(f"typedef int {name};\n" for name in SCALARS if name.endswith("_t"))
 _DEFINE = re.compile(r"#define (\w+) (.+)")
+
+
+class Prototype(NamedTuple):
+    """A function as C declares it: a pointer to it as a member of a struct, and its types without names of parameters."""
+
+    pointer: str
+    types: str
 
 
 @dataclass
@@ -32,6 +42,7 @@ class Module:
     structs: dict[str, list[tuple[str, CType]]] = field(default_factory=dict)  # by "struct tag": fields
     kernel_structs: list[str] = field(default_factory=list)
     functions: dict[str, tuple[list[tuple[str, CType]], CType]] = field(default_factory=dict)
+    prototypes: dict[str, Prototype] = field(default_factory=dict)
 
     @property
     def version(self) -> str:
@@ -65,7 +76,7 @@ def read(root: Path, kernel: dict[str, str]) -> Module:
         else:
             _add(module, reader)
             module.kernel_structs += reader.structs
-    for topic in _CDEF["TOPICS"]:
+    for topic in TOPICS:
         path = f"cdefs/{topic}.h"
         _add(module, _Reader(path, (root / path).read_text(), [*module.structs]))
     return module
@@ -81,6 +92,21 @@ def _add(module: Module, reader: _Reader) -> None:
     module.enums |= reader.enums
     module.structs |= reader.structs
     module.functions |= reader.functions
+    module.prototypes |= reader.prototypes
+
+
+def _prototype(node: c_ast.Decl) -> Prototype:
+    generator = c_generator.CGenerator()
+    text = generator.visit(node)
+    name = re.compile(rf"\b{node.name}\(")
+    types = []
+    for parameter in node.type.args.params if node.type.args else ():
+        kind = parameter.type
+        while not isinstance(kind, c_ast.TypeDecl):
+            kind = kind.type
+        kind.declname = None
+        types.append(generator.visit(c_ast.Typename(None, parameter.quals, None, parameter.type)))
+    return Prototype(name.sub(f"(*{node.name})(", text) + ";", name.split(text)[0] + f"{node.name}({', '.join(types)})")
 
 
 class _Reader:
@@ -91,10 +117,11 @@ class _Reader:
         self.enums: dict[str, list[str]] = {}
         self.structs: dict[str, list[tuple[str, CType]]] = {}
         self.functions: dict[str, tuple[list[tuple[str, CType]], CType]] = {}
+        self.prototypes: dict[str, Prototype] = {}
         self.known = known or []
         chunk = [f'# 1 "{path}"']
         text = re.sub(r"/\*.*?\*/|//[^\n]*", lambda comment: "\n" * comment[0].count("\n"), text, flags=re.DOTALL)
-        for number, line in enumerate(_CDEF["selected"](text, {"CFFI_CDEF"}).splitlines(), 1):
+        for number, line in enumerate(selected(text, CONDITIONS).splitlines(), 1):
             where = f"{path}:{number}"
             if define := _DEFINE.fullmatch(line):
                 self.declare(chunk)  # before it, so that constants come in the header's order
@@ -131,6 +158,7 @@ class _Reader:
             if any(name is None for name, _ in parameters):
                 stop(node.coord, f"{node.name} has a parameter without a name")
             self.functions[node.name] = parameters, self.ctype(shape.type)
+            self.prototypes[node.name] = _prototype(node)
         else:
             stop(node.coord, f"a declaration of which the stub files know nothing ({type(shape).__name__})")
 

@@ -61,6 +61,7 @@ class Header:
     ioctls: dict[str, str] = field(default_factory=dict)
     structs: dict[str, list[str]] = field(default_factory=dict)
     bit_unions: set[str] = field(default_factory=set)
+    guard: str = ""  # the macro that keeps the header from being read twice
     defined: set[str] = field(default_factory=set)
 
 
@@ -163,6 +164,7 @@ def _define(found: Header, macro: Macro) -> None:
     elif not macro.body:
         if not re.fullmatch(r"_\w+_H_?", macro.name):
             stop(where, "empty, and not an include guard")
+        found.guard = macro.name
     elif match := _IOCTL.fullmatch(macro.body):
         code, letter, number, argument, pointer = match.groups()
         if argument and not (argument in TYPES or (pointer and argument == "char") or argument.startswith("struct ")):

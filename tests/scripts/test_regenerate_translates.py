@@ -26,7 +26,10 @@ def test_a_new_enum_is_taken_over_with_numbers(translate):
 def test_a_cast_enumerator_is_folded(translate):
     """A negative number as a __u64 is the large one that C makes of it."""
     text = "enum perf_context { PERF_CONTEXT_HV = (__u64)-32, PERF_NONE = -1, };"
-    assert translate(text) == "enum perf_context {\n    PERF_CONTEXT_HV = 18446744073709551584ULL, PERF_NONE = -1,\n};"
+    assert (
+        translate(text)
+        == "__extension__ enum perf_context {\n    PERF_CONTEXT_HV = 18446744073709551584ULL, PERF_NONE = -1,\n};"
+    )
 
 
 EXPRESSIONS = [
@@ -111,7 +114,7 @@ def test_a_new_bitfield_is_taken_over(translate):
         "struct perf_new { __u64 first : 1, second : 2, __reserved : 61; __s32 clock; __u8 tail[3 + 1]; __u32 ids[]; };"
     )
     assert translate(text) == textwrap.dedent("""\
-        struct perf_new {
+        __extension__ struct perf_new {
             uint64_t first : 1;
             uint64_t second : 2;
             uint64_t __reserved : 61;
@@ -124,7 +127,7 @@ def test_a_new_bitfield_is_taken_over(translate):
 def test_bits_in_an_anonymous_union_come_first(translate):
     """In API mode cffi places a bitfield behind the fields before it, so a union's bitfields are declared first."""
     assert translate(UNION) == textwrap.dedent("""\
-        struct perf_new {
+        __extension__ struct perf_new {
             uint32_t before;
             union {
                 struct {
@@ -198,9 +201,9 @@ def test_another_byte_order_gives_both_layouts(translate):
     words = [line.strip() for line in translate(text).splitlines()]
     assert words == [
         "#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__",
-        *["union perf_new {", "uint64_t full;", "struct {", *big, "};", "};"],
+        *["__extension__ union perf_new {", "uint64_t full;", "struct {", *big, "};", "};"],
         "#else",
-        *["union perf_new {", "uint64_t full;", "struct {", *little, "};", "};"],
+        *["__extension__ union perf_new {", "uint64_t full;", "struct {", *little, "};", "};"],
         "#endif",
     ]
 

@@ -8,6 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "regenerate.py"
 UAPI = os.environ.get("PERF_EVENT_UAPI")
 STUBS = ["perf_event_open_sys/_native.pyi", "perf_event_open_sys/bindings.pyi"]
+CAPI = ["cdefs/capi.c", "cdefs/capi.h", "cdefs/layout.h", "perf_event_open_sys/__init__.pxd", "scripts/capi.txt"]
 MAKEFILE = "# SPDX\nVERSION = 9\nPATCHLEVEL = 9\nSUBLEVEL = 9\nEXTRAVERSION =\nNAME = Baby\n"
 UNION = """
 struct perf_new {

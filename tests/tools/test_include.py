@@ -10,13 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from perf_event_open_sys import _cdef, get_include
+from perf_event_open_sys import _cdef, get_include, lib
 
 CC = shlex.split(os.environ.get("CC", "cc"))
 CXX = shlex.split(os.environ.get("CXX", "c++"))
 CDEFS = Path(get_include())
+INCLUDE = '#include "perf_event_open_sys_capi.h"\n'
+# Not those that our own sources share, which a source tree has, and an installed package has not.
+HEADERS = sorted(
+    str(path.relative_to(CDEFS)) for path in CDEFS.glob("**/*.h") if "Not installed" not in path.read_text()
+)
+FUNCTIONS = [name for name in dir(lib) if callable(getattr(lib, name)) and name != "capi_table"]
 
 needs_cc = pytest.mark.skipif(not shutil.which(CC[0]), reason=f"needs a C compiler ({CC[0]})")
+needs_clang = pytest.mark.skipif(not shutil.which("clang++"), reason="needs clang and clang++")
 needs_cxx = pytest.mark.skipif(not shutil.which(CXX[0]), reason=f"needs a C++ compiler ({CXX[0]})")
 
 
@@ -26,32 +33,65 @@ def run(command, **options):
     return result.stdout
 
 
-@pytest.mark.parametrize("name", sorted(str(path.relative_to(CDEFS)) for path in CDEFS.glob("**/*.h")))
-@pytest.mark.parametrize(
-    ("compiler", "language", "standard"),
-    [pytest.param(CC, "c", "c11", marks=needs_cc), pytest.param(CXX, "c++", "c++17", marks=needs_cxx)],
-    ids=["c11", "c++17"],
+LANGUAGES = pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param([*CC, "-std=c11", "-x", "c"], marks=needs_cc, id="c11"),
+        pytest.param([*CXX, "-std=c++17", "-x", "c++"], marks=needs_cxx, id="c++17"),
+        pytest.param(["clang", "-std=c11", "-x", "c"], marks=needs_clang, id="clang-c11"),
+        pytest.param(["clang++", "-std=c++17", "-x", "c++"], marks=needs_clang, id="clang-c++17"),
+    ],
 )
-def test_each_header_compiles_alone(name, compiler, language, standard):
+WARNINGS = ["-Wall", "-Wextra", "-pedantic", "-Werror"]
+
+
+def errors(command, text):
+    """Have a compiler check a program; return its errors, one a line."""
+    command = [*command, *WARNINGS, "-fsyntax-only", f"-I{get_include()}", "-"]
+    environment = os.environ | {"LC_ALL": "C"}  # English, and quotes of ASCII
+    result = subprocess.run(command, input=text, capture_output=True, text=True, env=environment)
+    assert (result.returncode == 0) == ("error: " not in result.stderr)
+    return [line for line in result.stderr.splitlines() if "error: " in line]
+
+
+@LANGUAGES
+@pytest.mark.parametrize("name", HEADERS)
+def test_each_header_compiles_alone(name, command):
     """A program that includes one header of get_include(), and nothing before it, compiles without a warning."""
-    flags = [f"-std={standard}", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{get_include()}"]
-    run([*compiler, *flags, "-x", language, "-"], input=f'#include "{name}"\n')
+    assert errors(command, f'#include "{name}"\n') == []
 
 
-@needs_cc
-def test_the_header_stands_for_the_kernels():
-    """After ours, ``<linux/perf_event.h>`` adds nothing; before it, the compiler says which goes first."""
-    probe = subprocess.run(
-        [*CC, "-E", "-x", "c", "-"], input="#include <linux/perf_event.h>\n", capture_output=True, text=True
-    )
-    if probe.returncode:
+@LANGUAGES
+def test_no_function_can_be_called_that_cannot_be_linked(command):
+    """The compiler refuses each function by its name; through the table it takes all."""
+    assert len(FUNCTIONS) > 40
+    uses = "".join(f"(void){name};\n" for name in FUNCTIONS)
+    limit = "-ferror-limit=0" if "clang" in command[0] else "-fmax-errors=0"
+    refused = errors([*command, limit], f"{INCLUDE}void f(void);\nvoid f(void) {{\n{uses}}}\n")
+    assert [name for name in FUNCTIONS if not any(f"'{name}'" in e and "declared" in e for e in refused)] == []
+    calls = "".join(f"(void)api->{name};" for name in FUNCTIONS)
+    function = "void f(const struct perf_event_open_sys_api *api)"
+    assert errors(command, f"{INCLUDE}{function};\n{function} {{ {calls} }}\n") == []
+
+
+@LANGUAGES
+@pytest.mark.parametrize("kernels", [["perf_event"], ["hw_breakpoint"], ["perf_event", "hw_breakpoint"]])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_the_kernels_headers_may_stand_beside_it(command, kernels, is_first):
+    """In either order: what comes first declares the kernel's structs."""
+    theirs = "".join(f"#include <linux/{name}.h>\n" for name in kernels) + "#include <asm/perf_regs.h>\n"
+    if errors([*command, "-Wno-pedantic"], theirs):
         pytest.skip("needs the kernel's user-space headers (linux/perf_event.h: linux-libc-dev, kernel-headers)")
-    both = ['#include "kernel/perf_event.h"', "#include <linux/perf_event.h>", "#include <linux/hw_breakpoint.h>"]
-    command = [*CC, "-fsyntax-only", f"-I{get_include()}", "-x", "c", "-"]
-    run(command, input="\n".join(both) + "\n")
-    refused = subprocess.run(command, input="\n".join(reversed(both)) + "\n", capture_output=True, text=True)
-    assert refused.returncode != 0
-    assert "before <linux/perf_event.h>" in refused.stderr
+    use = "int f(const struct perf_event_attr *attr, const perf_mem_data_src *src, struct perf_record_mmap2 *record);\n"
+    assert errors([*command, "-Wno-pedantic"], (INCLUDE + theirs if is_first else theirs + INCLUDE) + use) == []
+
+
+@LANGUAGES
+def test_a_struct_with_another_layout_is_refused(command):
+    """Under ``#pragma pack`` every field behind a smaller one is moved: the compiler says so, and names the reason."""
+    refused = errors(command, f"#pragma pack(1)\n{INCLUDE}")
+    assert refused
+    assert all("is #pragma pack in effect?" in error for error in refused)
 
 
 SECOND_BUILD = """
