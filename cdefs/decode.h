@@ -295,7 +295,7 @@ INLINE void begin_row(size_t offset, const struct perf_event_header *header, str
  * for it. Such a sample does not fit its layout. This decodes such a sample again, without hw_idx; returns 1 if it fits
  * then. */
 static inline int without_hw_idx(const char *buffer, size_t offset, const struct perf_event_header *header,
-                          const struct layout *layout, struct perf_sample *out)
+                                 const struct layout *layout, struct perf_sample *out)
 {
     if (!(layout->sample_type & PERF_SAMPLE_BRANCH_STACK) ||
         !(layout->branch_sample_type & PERF_SAMPLE_BRANCH_HW_INDEX) || out->branch_count != 0)
@@ -319,8 +319,8 @@ INLINE int parse_sample(const char *buffer, size_t offset, const struct perf_eve
 
 /* Decode the sample_id_all trailer of the record at `offset`; `type` is the sample_type of its attr. Returns 0; or -1
  * with EBADMSG if the record is too short for such a trailer. */
-static inline int parse_trailer(const char *buffer, size_t offset, const struct perf_event_header *header, uint64_t type,
-                         struct perf_sample *out)
+static inline int parse_trailer(const char *buffer, size_t offset, const struct perf_event_header *header,
+                                uint64_t type, struct perf_sample *out)
 {
     const size_t body = record_body_size(header->type), size = 8 * count_words(type, TRAILER);
     const char *at = buffer + offset + header->size - size;

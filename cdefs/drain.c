@@ -8,16 +8,16 @@ static struct span span_of(const struct perf_event_mmap_page *page, uint64_t dat
     return (struct span){(const char *)page + page_size(), data_size - 1, start, available};
 }
 
-/* What is left of a ring after what was granted so far. */
+/* What waits in a ring behind the bytes that are taken of it so far. */
 static struct span rest_of(const struct perf_event_mmap_page *page, uint64_t data_size, const struct ring_share *s)
 {
     return span_of(page, data_size, s->start + s->taken, s->available - s->taken);
 }
 
-/* Grant to rings that were granted nothing yet what they claim. With `whole`, a ring claims all that it has, and is
- * granted it if that is no more than an equal share of what is left of the buffer. Otherwise, a ring claims its next
- * record, and is granted it if that is more than such a share. Either changes the share of the rings that remain, so
- * that they are looked at again. Returns how many rings remain. */
+/* Grant parts of the buffer to rings of which nothing is taken yet. If `whole` is 1, each ring claims all that waits in
+ * it, and is granted that if it is no more than an equal share of the `*left` bytes of the buffer. If `whole` is 0, each
+ * ring claims its next record, and is granted that if it is more than such a share. A grant changes the share of the
+ * rings that remain, so the loop goes over these again until it grants nothing. Returns how many rings remain. */
 static size_t grant(struct ring_share *shares, size_t n, size_t *left, int whole)
 {
     size_t remaining = 0, before;
@@ -39,8 +39,8 @@ static size_t grant(struct ring_share *shares, size_t n, size_t *left, int whole
     return remaining;
 }
 
-/* Grant next records where the buffer does not hold those of all rings: the ring of which least has been consumed so far
- * comes first, so that no ring waits for ever. */
+/* Grant next records, as many as fit, for a buffer that does not hold those of all rings: the ring of which least has
+ * been consumed so far (the one with the lowest data_tail) comes first, so that no ring waits for ever. */
 static void grant_in_turn(struct ring_share *shares, size_t n, size_t *left)
 {
     for (;;) {
@@ -59,7 +59,7 @@ static void grant_in_turn(struct ring_share *shares, size_t n, size_t *left)
     }
 }
 
-/* Of the ring that has most left, take as many more records as fit; 0 if no ring has a record that fits. */
+/* Of the ring that has most bytes left, take as many more records as fit. Returns 0 if all rings are done, else 1. */
 static int grant_rest(struct perf_event_mmap_page *const *pages, const uint64_t *data_sizes, struct ring_share *shares,
                       size_t n, size_t *left)
 {
@@ -83,8 +83,8 @@ static int grant_rest(struct perf_event_mmap_page *const *pages, const uint64_t 
     return 1;
 }
 
-/* Decide how many of the waiting bytes of each ring are taken, where `size` bytes do not hold all. Returns 0; or -1 as
- * ring_drain. */
+/* Decide how many of the waiting bytes of each ring are taken, for a buffer whose `size` bytes do not hold all of them.
+ * Returns 0; or -1, with errno and `*needed` as ring_drain. */
 static int share_out(struct perf_event_mmap_page *const *pages, const uint64_t *data_sizes, struct ring_share *shares,
                      size_t n, size_t size, size_t *needed)
 {
@@ -108,7 +108,7 @@ static int share_out(struct perf_event_mmap_page *const *pages, const uint64_t *
         const struct span span = rest_of(pages[i], data_sizes[i], shares + i);
         if (span.available == 0)
             continue;
-        if (shares[i].next == 0) { /* the header of a ring that must be cut cannot be one */
+        if (shares[i].next == 0) { /* not all of the ring fits, and the header of its next record is corrupt */
             *needed = i;
             return fail(EBADMSG);
         }

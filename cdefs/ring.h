@@ -46,10 +46,10 @@ long ring_next_size_sized(const struct perf_event_mmap_page *page, uint64_t data
 /* Move whole records of `n` rings to `buffer`, ring after ring. If everything that is waiting fits, no record header is
  * looked at. If not, each ring gets an equal share of the buffer, or its next record where that alone is larger than a
  * share; what small rings do not use of their shares goes to the rings that have more. If the buffer does not hold the
- * next record of every ring, the rings of which least has been consumed so far get theirs. `data_sizes` are the sizes of the rings in bytes; `shares` is memory for `n` elements,
- * whose content on entry does not matter. On failure nothing was consumed from any ring: with EINVAL and EBADMSG
- * `*needed` is the index of the ring; with ENOBUFS, which means that no ring's next record fits, it is the size of the
- * smallest of these records. */
+ * next record of every ring, the rings of which least has been consumed so far (those with the lowest data_tail) get
+ * theirs. `data_sizes` are the sizes of the rings in bytes; `shares` is memory for `n` elements, whose content on entry
+ * does not matter. On failure nothing was consumed from any ring: with EINVAL and EBADMSG `*needed` is the index of the
+ * ring; with ENOBUFS, which means that no ring's next record fits, it is the size of the smallest of these records. */
 long ring_drain(struct perf_event_mmap_page *const *pages, const uint64_t *data_sizes, size_t n, void *buffer, size_t size,
                 struct ring_share *shares, size_t *needed);
 
