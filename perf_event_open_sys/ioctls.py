@@ -160,9 +160,8 @@ def set_bpf(fd: int, prog_fd: int) -> None:
     """Attach a BPF program to an event.
 
     Args:
-        fd: a tracepoint, kprobe or uprobe, which runs the program when it is hit; or another event, which runs it at
-        each
-            overflow.
+        fd: a tracepoint, kprobe or uprobe, which runs the program when it is hit; or another event, which runs it
+            at each overflow.
         prog_fd: the file descriptor of the loaded program.
 
     Raises:

@@ -363,9 +363,8 @@ def _end_at_nul(rows: numpy.ndarray[Any, Any], texts: list[Field], within: numpy
     import numpy as np
 
     nul = rows == 0
-    flat = nul.reshape(-1).view(
-        np.uint8
-    )  # NumPy compares one long row of uint8 several times faster than many short ones
+    # NumPy compares one long row of uint8 several times faster than many short ones.
+    flat = nul.reshape(-1).view(np.uint8)
     if ((flat[:-1] > flat[1:]) & within[: max(0, len(flat) - 1)]).any():
         for field in texts:
             part = slice(field.offset, field.offset + field.size)
