@@ -16,6 +16,7 @@ import itertools
 import multiprocessing
 import os
 import re
+import resource
 import runpy
 import select
 import shutil
@@ -29,28 +30,49 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import hypothesis.strategies  # noqa: F401 - imported once here, so that the forked process of each mutant has it
+# Imported once here, so that the forked process of each mutant has them.
+import hypothesis.strategies
+import numpy  # noqa: F401
 import pytest
+from hypothesis import Phase
 
 ROOT = Path(__file__).resolve().parent.parent
-SANITIZED = "tests/tools/test_sanitizers.py::test_the_decoders_touch_nothing_but_their_buffers[gcc]"
-# The tests of each file, as patterns, those that find most first.
+# The tests of each file, as patterns, those that find most first. After them tests/sanitize.c runs, as in
+# tests/tools/test_sanitizers.py, where each C file is compiled anew; here only those that have changed.
+DECODING = [f"tests/test_records{part}.py" for part in ("_parse", "_rows", "", "_walk", "_samples", "_corrupt")]
 TESTS = {
-    "columns.c": ["tests/test_records_col*.py", "tests/test_records*.py", SANITIZED],
-    "counters.c": ["tests/test_counters*.py", "tests/test_records_samples.py", SANITIZED],
+    "columns.c": ["tests/test_records_columns.py", "tests/test_records_corrupt.py"],
+    "counters.c": ["tests/test_counters_scaled.py", "tests/test_counters.py", "tests/test_records_samples.py"],
     "counters_user.c": ["tests/test_read_user.py"],
-    "drain.c": ["tests/test_ring_drain.py", SANITIZED],
-    "decode.h": ["tests/test_records_samples.py", "tests/test_records*.py", SANITIZED],
-    "internal.h": ["tests/test_ring*.py", "tests/test_records*.py", SANITIZED],
+    "drain.c": ["tests/test_ring_drain.py"],
+    "decode.h": ["tests/test_records_samples.py", *DECODING, "tests/test_records_columns.py"],
+    "internal.h": ["tests/test_ring_read.py", "tests/test_ring_snapshot.py", *DECODING, "tests/test_counters.py"],
     "ioctls.c": ["tests/test_ioctls*.py", "tests/test_perf_event_open.py"],
-    "match.h": ["tests/test_records*.py", SANITIZED],
-    "records.c": ["tests/test_records.py", "tests/test_records*.py", SANITIZED],
-    "ring.c": ["tests/test_ring_read.py", "tests/test_ring*.py", "tests/test_lifetimes.py", SANITIZED],
-    "samples.c": ["tests/test_records_samples.py", "tests/test_records*.py", SANITIZED],
-    "span.h": ["tests/test_ring_read.py", "tests/test_ring*.py", SANITIZED],
-    "sort.c": ["tests/test_records*.py", SANITIZED],
+    "match.h": [*DECODING, "tests/test_records_columns.py"],
+    "records.c": ["tests/test_records.py", *DECODING],
+    "ring.c": [
+        "tests/test_ring_read.py",
+        "tests/test_ring_snapshot.py",
+        "tests/test_ring*.py",
+        "tests/test_lifetimes.py",
+    ],
+    "samples.c": DECODING,
+    "span.h": [
+        "tests/test_ring_read.py",
+        "tests/test_ring_drain.py",
+        "tests/test_ring_snapshot.py",
+        "tests/test_ring*.py",
+    ],
+    "sort.c": ["tests/test_records_sort.py", "tests/test_records_rows.py"],
 }
-SECONDS = 60  # a run of tests that takes longer counts as hanging
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1"]
+SECONDS, CPU_SECONDS = 120, 15  # a run of tests that takes longer counts as hanging
+# One example that fails is enough: the search for the smallest one takes longer than all other tests.
+hypothesis.settings.register_profile(
+    "mutation",
+    hypothesis.settings(derandomize=True, deadline=None, database=None),
+    phases=[Phase.explicit, Phase.generate],
+)
 
 SWAPS = {
     "<": ["<=", ">="],
@@ -157,10 +179,12 @@ def tests_pass(root: Path, tests: list[str], **environment: str) -> bool:
     """Run tests of the tree at *root*, in a forked child, until one fails; False if one does, or hangs."""
     # mutmut names the functions that it adds so; tests that try every function of a module are not for these.
     options = ["-x", "-q", "-pno:cacheprovider", "-Wignore::pytest.PytestAssertRewriteWarning", "-knot mutmut"]
+    options += ["--hypothesis-profile=mutation"]
     child = os.fork()  # pytest is imported already
     if child == 0:
         os.setsid()
         os.environ.update(environment)
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
         os.chdir(root)
         sys.path.insert(0, str(root))
         for number in (1, 2):
@@ -185,23 +209,41 @@ class Copy:
             shutil.copy(ROOT / name, directory)
         module = directory / "_native.c"
         runpy.run_path(str(directory / "build_perf.py"))["ffibuilder"].emit_c_code(str(module))
+        shutil.copy(directory / "tests" / "sanitize.c", directory)
         for source in (module, *(directory / "cdefs").glob("*.c")):
             self.compile(source, source.with_suffix(".o"))
+        for source in (directory / "sanitize.c", *(directory / "cdefs").glob("*.c")):
+            self.compile(source, source.with_suffix(".checked"), *SANITIZERS)
 
-    def compile(self, source: Path, target: Path) -> bool:
+    def compile(self, source: Path, target: Path, *more: str) -> bool:
         """Compile one file as build_perf.py has it compiled; False where the compiler refuses it."""
-        flags = ["-std=c11", "-O2", "-fvisibility=hidden", "-fPIC", "-w"]
+        flags = ["-std=c11", "-O2", "-fvisibility=hidden", "-fPIC", "-w", *more]
         includes = [f"-I{self.root / 'cdefs'}", f"-I{sysconfig.get_path('include')}"]
         command = ["cc", *flags, *includes, "-c", str(source), "-o", str(target)]
         return subprocess.run(command, capture_output=True).returncode == 0
 
     def passes(self, tests: list[str]) -> bool:
-        """Link the object files, and run tests until one fails."""
+        """Link the object files, and run tests until one fails; the first file, which finds most, is run before the rest."""
         objects = [str(path) for path in (self.root / "_native.o", *(self.root / "cdefs").glob("*.o"))]
         target = self.root / "perf_event_open_sys" / "_native.abi3.so"
         target.unlink(missing_ok=True)
         subprocess.run(["cc", "-shared", "-o", str(target), *objects], check=True)
-        return tests_pass(self.root, expanded(self.root, tests))
+        files = expanded(self.root, tests)
+        return all(tests_pass(self.root, part) for part in (files[:1], files[1:]) if part)
+
+    def is_clean(self, changed: list[Path]) -> bool:
+        """Compile the changed C files for the sanitizers, and run tests/sanitize.c; False if it finds something."""
+        objects = {path.stem: path for path in (self.root / "sanitize.c", *(self.root / "cdefs").glob("*.c"))}
+        objects = {stem: path.with_suffix(".checked") for stem, path in objects.items()}
+        for source in changed:
+            objects[source.stem] = source.with_suffix(".new")
+            self.compile(source, objects[source.stem], *SANITIZERS)
+        program = self.root / "sanitize"
+        subprocess.run(["cc", *SANITIZERS, "-o", str(program), *map(str, objects.values())], check=True)
+        try:
+            return subprocess.run([program], capture_output=True, timeout=SECONDS).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
 
     def judge(self, mutant: Mutant) -> str:
         """Say what becomes of a mutant: refused, same, killed or survived."""
@@ -222,7 +264,8 @@ class Copy:
             one.with_suffix(".new").rename(one)
         changed.write_text(text[: mutant.start] + mutant.after + text[mutant.end :])  # tests compile it too
         try:
-            return "survived" if self.passes(TESTS[mutant.file]) else "killed"
+            survives = self.passes(TESTS[mutant.file]) and self.is_clean(sources)
+            return "survived" if survives else "killed"
         finally:
             changed.write_text(text)
             for one in objects:
