@@ -35,7 +35,7 @@ static size_t grant(struct ring_share *shares, size_t n, size_t *left, int whole
             *left -= (size_t)claim;
             remaining--;
         }
-    } while (remaining && remaining < before);
+    } while (remaining < before);
     return remaining;
 }
 
@@ -93,7 +93,7 @@ static int share_out(struct perf_event_mmap_page *const *pages, const uint64_t *
     for (size_t i = 0; i < n; i++) {
         const struct span span = span_of(pages[i], data_sizes[i], shares[i].start, shares[i].available);
         shares[i].taken = 0;
-        shares[i].next = span.available ? record_size(&span, 0) : 0;
+        shares[i].next = record_size(&span, 0);
         total += (size_t)shares[i].next;
         if (shares[i].next && shares[i].next < smallest)
             smallest = (size_t)shares[i].next;

@@ -19,12 +19,12 @@ def numbered(ring_number, n, size=24):
     return [record(b.PERF_RECORD_LOST, u64(ring_number, i) + bytes(size - 24)) for i in range(n)]
 
 
-def filled(*contents):
-    """Return the control pages of rings with these records in them."""
+def filled(*contents, tails=None):
+    """Return the control pages of rings with these records in them; *tails* are the positions where they begin."""
     pages = []
-    for parts in contents:
+    for parts, tail in zip(contents, tails or [2**64 - 128] * len(contents), strict=True):  # so that the records wrap
         page, area, _ = synthetic_ring()
-        page.data_head = page.data_tail = 2**64 - 128  # so that the records wrap
+        page.data_head = page.data_tail = tail
         put(page, area, b"".join(parts))
         pages.append(page)
     return pages
@@ -109,6 +109,49 @@ def test_a_large_record_may_make_the_next_one_larger_than_a_share(order):
     assert sorted(told(buffer)) == [(0, 0), (1, 0), (2, 0)]
 
 
+def test_a_next_record_as_large_as_an_equal_share_is_not_larger():
+    """Rings with such records share on in what smaller rings leave: two records each, and one more for the first."""
+    pages = filled(numbered(0, 9, 40), numbered(1, 9, 40), *(numbered(number, 1) for number in (2, 3)))
+    buffer = bytearray(4 * 40)  # shares of 40; 112 are left for two rings
+    assert ring.drain_into(pages, buffer) == 2 * 24 + 2 * 40
+    pages = filled(*(numbered(number, 9, 96) for number in (0, 1)), *(numbered(number, 1) for number in range(2, 8)))
+    buffer = bytearray(8 * 96)  # shares of 96; 6 * 24 go to the small rings, which leaves shares of 312
+    assert ring.drain_into(pages, buffer) == 6 * 24 + 6 * 96
+    moved = told(buffer[: 6 * 24 + 6 * 96])
+    assert [[i for which, i in moved if which == number] for number in (0, 1)] == [[0, 1, 2], [0, 1, 2]]
+
+
+@pytest.mark.parametrize("tails", list(itertools.permutations([0, 800, 8000])))
+def test_where_not_all_next_records_fit_the_ring_that_was_read_least_comes_first(tails):
+    """A buffer for one of three next records takes that of the ring with the lowest tail, and so for two."""
+    for room in (1, 2):
+        pages = filled(*(numbered(number, 3, 64) for number in range(3)), tails=tails)
+        buffer = bytearray(64 * room)
+        assert ring.drain_into(pages, buffer) == len(buffer)
+        expected = sorted(range(3), key=lambda number: tails[number])[:room]
+        assert told(buffer) == [(number, 0) for number in sorted(expected)]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([1, 2, 3])))
+def test_of_rings_that_were_read_equally_far_the_fullest_comes_first(order):
+    """Three rings with one, two and three records, and a buffer for one: the ring with three. Of equals, the first."""
+    pages = filled(*(numbered(number, number, 64) for number in order))
+    buffer = bytearray(64)
+    assert ring.drain_into(pages, buffer) == 64
+    assert told(buffer) == [(3, 0)]
+    pages = filled(*(numbered(number, 2, 64) for number in order))
+    assert ring.drain_into(pages, buffer) == 64
+    assert told(buffer) == [(order[0], 0)]
+
+
+def test_a_next_record_that_does_not_fit_does_not_hold_up_a_smaller_one():
+    """The ring that was read least has a record larger than the buffer: the other ring's is moved."""
+    pages = filled(numbered(0, 2, 200), numbered(1, 2, 64), tails=[0, 800])
+    buffer = bytearray(100)
+    assert ring.drain_into(pages, buffer) == 64
+    assert told(buffer[:64]) == [(1, 0)]
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_what_is_left_over_goes_to_the_ring_that_has_most_left(order):
     """What an equal share has taken no longer counts: the rest of the buffer goes to the ring with most bytes left."""
@@ -187,6 +230,15 @@ def test_a_corrupt_header_is_found_where_a_ring_must_be_cut():
     with pytest.raises(records.CorruptRecord) as caught:
         list(records.iterate(buffer[:size]))
     assert caught.value.offset == 20 * 24
+
+
+def test_no_header_is_looked_at_in_a_buffer_of_exactly_what_waits():
+    """A byte less, and the ring must be cut: there the corrupt header is found."""
+    corrupt = [record(b.PERF_RECORD_LOST, u64(1, 1), size=9), *numbered(0, 5)]
+    pages = filled(corrupt, numbered(1, 2))
+    with pytest.raises(records.CorruptRecord):
+        ring.drain_into(pages, bytearray(8 * 24 - 1))
+    assert ring.drain_into(pages, bytearray(8 * 24)) == 8 * 24
 
 
 def test_a_page_that_goes_between_two_calls_is_noticed(event):
