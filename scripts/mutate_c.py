@@ -11,6 +11,7 @@ can notice it.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import filecmp
 import itertools
 import multiprocessing
@@ -26,9 +27,9 @@ import sys
 import sysconfig
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 # Imported once here, so that the forked process of each mutant has them.
 import hypothesis.strategies
@@ -65,8 +66,9 @@ TESTS = {
     ],
     "sort.c": ["tests/test_records_sort.py", "tests/test_records_rows.py"],
 }
+FORK = multiprocessing.get_context("fork")
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1"]
-SECONDS, CPU_SECONDS = 120, 15  # a run of tests that takes longer counts as hanging
+SECONDS, CPU_SECONDS = 120, 60  # a run of tests that takes longer counts as hanging
 # One example that fails is enough: the search for the smallest one takes longer than all other tests.
 hypothesis.settings.register_profile(
     "mutation",
@@ -104,6 +106,9 @@ RETURNED = re.compile(r"\breturn (?!0;)([^;]+)")
 CONDITION = re.compile(r"\b(if|while) \(")
 STATEMENT = re.compile(r"^ +(?!return\b|const\b|break\b|struct\b|u?int\d*\w* |size_t |char |long )[\w*(].*;$", re.M)
 IGNORED = re.compile(r'/\*.*?\*/|"[^"\n]*"|^#.*?[^\\]$', re.M | re.S)
+
+
+Results: TypeAlias = "multiprocessing.queues.SimpleQueue[tuple[Mutant | None, str]]"
 
 
 class Mutant(NamedTuple):
@@ -175,21 +180,18 @@ def users(cdefs: Path, file: str) -> list[Path]:
     return sorted({user for path in including for user in users(cdefs, path.name)})
 
 
-def tests_pass(root: Path, tests: list[str], **environment: str) -> bool:
-    """Run tests of the tree at *root*, in a forked child, until one fails; False if one does, or hangs."""
-    # mutmut names the functions that it adds so; tests that try every function of a module are not for these.
-    options = ["-x", "-q", "-pno:cacheprovider", "-Wignore::pytest.PytestAssertRewriteWarning", "-knot mutmut"]
-    options += ["--hypothesis-profile=mutation"]
-    child = os.fork()  # pytest is imported already
+def succeeds(run: Callable[[], int], cpu_seconds: int = CPU_SECONDS) -> bool:
+    """Run a function in a forked process, without output; False if it returns another status than 0, crashes or hangs."""
+    child = os.fork()
     if child == 0:
-        os.setsid()
-        os.environ.update(environment)
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-        os.chdir(root)
-        sys.path.insert(0, str(root))
-        for number in (1, 2):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-        os._exit(pytest.main([*options, *tests]))
+        try:
+            os.setsid()
+            resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
+            for number in (1, 2):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            os._exit(run())
+        finally:
+            os._exit(1)
     with open(os.pidfd_open(child)) as end:
         ended, _, _ = select.select([end], [], [], SECONDS)
     if not ended:
@@ -197,97 +199,160 @@ def tests_pass(root: Path, tests: list[str], **environment: str) -> bool:
     return os.waitpid(child, 0)[1] == 0
 
 
+def run_pytest(root: Path, tests: list[str], *plugins: object) -> int:
+    """Run tests of the tree at *root* until one fails. The process's working directory and import path are changed."""
+    # mutmut names the functions that it adds so; tests that try every function of a module are not for these.
+    options = ["-x", "-q", "-pno:cacheprovider", "-Wignore::pytest.PytestAssertRewriteWarning", "-knot mutmut"]
+    os.chdir(root)
+    sys.path.insert(0, str(root))
+    return pytest.main([*options, "--hypothesis-profile=mutation", *tests], plugins=plugins)
+
+
+def tests_pass(root: Path, tests: list[str], **environment: str) -> bool:
+    """Run tests of the tree at *root*, in a forked process, until one fails; False if one does, or hangs."""
+
+    def run() -> int:
+        os.environ.update(environment)
+        return run_pytest(root, tests)
+
+    return succeeds(run)
+
+
 class Copy:
-    """A copy of the tree, with every object file, in which one mutant at a time is built and tested."""
+    """A copy of the tree, with every object file, in which one mutant at a time is built and tested.
+
+    The functions of the module are called by way of pointers, so that in a process that has imported it they can be
+    replaced by those of a mutant: see :func:`use`.
+    """
 
     def __init__(self, directory: Path) -> None:
-        self.root = directory
+        self.root, self.cdefs = directory, directory / "cdefs"
         skipped = shutil.ignore_patterns("*.so", "__pycache__", ".hypothesis")
         for name in ("cdefs", "perf_event_open_sys", "tests"):
             shutil.copytree(ROOT / name, directory / name, ignore=skipped)
-        for name in ("build_perf.py", "pyproject.toml"):
+        for name in ("build_perf.py", "pyproject.toml", "tests/sanitize.c"):
             shutil.copy(ROOT / name, directory)
-        module = directory / "_native.c"
+        module, table, pointers = directory / "_native.c", directory / "table.c", directory / "pointers.h"
         runpy.run_path(str(directory / "build_perf.py"))["ffibuilder"].emit_c_code(str(module))
-        shutil.copy(directory / "tests" / "sanitize.c", directory)
-        for source in (module, *(directory / "cdefs").glob("*.c")):
+        names = re.findall(r"\b_cffi_d_(\w+)\(", module.read_text())
+        exported = '__attribute__((visibility("default")))'
+        table.write_text(f'#include "perf_event_open_sys.h"\n{exported} void *functions[] = {{{", ".join(names)}}};\n')
+        # With these macros the header's declarations of functions define pointers to functions.
+        pointers.write_text("".join(f"#define {name} (*pointer_to_{name})\n" for name in names))
+        with module.open("a") as text:
+            text.write(f"extern void *functions[];\n{exported} void use(void **from)\n{{\n")
+            text.writelines(f"    pointer_to_{name} = from[{index}];\n" for index, name in enumerate(names))
+            text.write("}\n__attribute__((constructor)) static void begin(void)\n{\n    use(functions);\n}\n")
+        sources = [*sorted(self.cdefs.glob("*.c")), table]
+        for source in sources:
             self.compile(source, source.with_suffix(".o"))
-        for source in (directory / "sanitize.c", *(directory / "cdefs").glob("*.c")):
+        for source in (directory / "sanitize.c", *sources):
             self.compile(source, source.with_suffix(".checked"), *SANITIZERS)
+        self.compile(module, module.with_suffix(".o"), "-include", str(pointers))
+        self.objects = {source.stem: source.with_suffix(".o") for source in sources}
+        module_objects = [module.with_suffix(".o"), *self.objects.values()]
+        self.link(directory / "perf_event_open_sys" / "_native.abi3.so", module_objects, "-shared")
 
     def compile(self, source: Path, target: Path, *more: str) -> bool:
         """Compile one file as build_perf.py has it compiled; False where the compiler refuses it."""
         flags = ["-std=c11", "-O2", "-fvisibility=hidden", "-fPIC", "-w", *more]
-        includes = [f"-I{self.root / 'cdefs'}", f"-I{sysconfig.get_path('include')}"]
+        includes = [f"-I{self.cdefs}", f"-I{sysconfig.get_path('include')}"]
         command = ["cc", *flags, *includes, "-c", str(source), "-o", str(target)]
         return subprocess.run(command, capture_output=True).returncode == 0
 
-    def passes(self, tests: list[str]) -> bool:
-        """Link the object files, and run tests until one fails; the first file, which finds most, is run before the rest."""
-        objects = [str(path) for path in (self.root / "_native.o", *(self.root / "cdefs").glob("*.o"))]
-        target = self.root / "perf_event_open_sys" / "_native.abi3.so"
+    def link(self, target: Path, objects: Iterable[Path], *flags: str) -> Path:
+        """Link a program or a library."""
         target.unlink(missing_ok=True)
-        subprocess.run(["cc", "-shared", "-o", str(target), *objects], check=True)
-        files = expanded(self.root, tests)
-        return all(tests_pass(self.root, part) for part in (files[:1], files[1:]) if part)
+        subprocess.run(["cc", *flags, "-o", str(target), *map(str, objects)], check=True)
+        return target
 
     def is_clean(self, changed: list[Path]) -> bool:
         """Compile the changed C files for the sanitizers, and run tests/sanitize.c; False if it finds something."""
-        objects = {path.stem: path for path in (self.root / "sanitize.c", *(self.root / "cdefs").glob("*.c"))}
-        objects = {stem: path.with_suffix(".checked") for stem, path in objects.items()}
+        objects = {stem: path.with_suffix(".checked") for stem, path in self.objects.items()}
         for source in changed:
-            objects[source.stem] = source.with_suffix(".new")
+            objects[source.stem] = source.with_suffix(".changed")
             self.compile(source, objects[source.stem], *SANITIZERS)
-        program = self.root / "sanitize"
-        subprocess.run(["cc", *SANITIZERS, "-o", str(program), *map(str, objects.values())], check=True)
+        program = self.link(self.root / "sanitize", [self.root / "sanitize.checked", *objects.values()], *SANITIZERS)
         try:
             return subprocess.run([program], capture_output=True, timeout=SECONDS).returncode == 0
         except subprocess.TimeoutExpired:
             return False
 
-    def judge(self, mutant: Mutant) -> str:
-        """Say what becomes of a mutant: refused, same, killed or survived."""
-        changed = self.root / "cdefs" / mutant.file
+    def judge(self, mutant: Mutant, passes: Callable[[Path], bool]) -> str:
+        """Say what becomes of a mutant: refused, same, killed or survived; *passes* runs the tests with a library."""
+        changed = self.cdefs / mutant.file
         text = changed.read_text()
-        sources = users(changed.parent, mutant.file)
-        changed.write_text(text[: mutant.start] + mutant.after + text[mutant.end :])
+        changed.write_text(
+            text[: mutant.start] + mutant.after + text[mutant.end :]
+        )  # there for the tests that compile too
         try:
-            if not all(self.compile(source, source.with_suffix(".new")) for source in sources):
+            sources = users(self.cdefs, mutant.file)
+            objects = self.objects | {source.stem: source.with_suffix(".new") for source in sources}
+            if not all(self.compile(source, objects[source.stem]) for source in sources):
                 return "refused"
+            if all(filecmp.cmp(self.objects[one.stem], objects[one.stem], shallow=False) for one in sources):
+                return "same"
+            library = self.link(self.root / "mutant.so", objects.values(), "-shared")
+            return "survived" if passes(library) and self.is_clean(sources) else "killed"
         finally:
             changed.write_text(text)
-        objects = [source.with_suffix(".o") for source in sources]
-        if all(filecmp.cmp(one, one.with_suffix(".new"), shallow=False) for one in objects):
-            return "same"
-        for one in objects:
-            one.rename(one.with_suffix(".good"))
-            one.with_suffix(".new").rename(one)
-        changed.write_text(text[: mutant.start] + mutant.after + text[mutant.end :])  # tests compile it too
-        try:
-            survives = self.passes(TESTS[mutant.file]) and self.is_clean(sources)
-            return "survived" if survives else "killed"
-        finally:
-            changed.write_text(text)
-            for one in objects:
-                one.with_suffix(".good").rename(one)
 
 
-copies: list[Copy] = []  # the one of this process
+def use(root: Path, library: Path) -> None:
+    """Let the module of the copy at *root*, which this process has imported, call the functions of a mutant."""
+    module = ctypes.CDLL(str(root / "perf_event_open_sys" / "_native.abi3.so"))
+    module.use(ctypes.byref(ctypes.c_char.in_dll(ctypes.CDLL(str(library)), "functions")))
 
 
-def work_in(directory: str) -> None:
-    """Make the copy in which this process of the pool works."""
-    copies.append(Copy(Path(directory, str(os.getpid()))))
+class Trial:
+    """A plugin of pytest, which does not run the collected tests once, but for every mutant, in a forked process."""
+
+    def __init__(self, copy: Copy, mutants: list[Mutant], results: Results) -> None:
+        self.copy, self.mutants, self.results = copy, mutants, results
+        self.cpu_seconds = CPU_SECONDS
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Judge all mutants; stop if the tests fail without one."""
+        if not self.passes(session, None):
+            raise session.Failed("the tests fail before anything is changed")
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.cpu_seconds = 2 + int(3 * (used.ru_utime + used.ru_stime))
+        for mutant in self.mutants:
+            self.results.put((mutant, self.copy.judge(mutant, lambda library: self.passes(session, library))))
+        return True
+
+    def passes(self, session: pytest.Session, library: Path | None) -> bool:
+        """Run the tests until one fails, with the functions of a mutant's library; False if one does, or hangs."""
+
+        def run() -> int:
+            if library:
+                use(self.copy.root, library)
+            for item, following in zip(session.items, [*session.items[1:], None], strict=True):
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                if session.testsfailed:
+                    return 1
+            return 0
+
+        return succeeds(run, self.cpu_seconds)
 
 
-def accepts(tests: list[str]) -> bool:
-    """True if the tests pass on the unchanged tree."""
-    return copies[0].passes(tests)
+def judge_all(copy: Copy, mutants: list[Mutant], results: Results) -> None:
+    """Judge mutants of one file."""
+    for number in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    trial = Trial(copy, mutants, results)
+    if run_pytest(copy.root, expanded(copy.root, TESTS[mutants[0].file]), trial):
+        results.put((None, "failed"))
 
 
-def judge(mutant: Mutant) -> str:
-    """Say what becomes of a mutant: see Copy.judge. It is built and tested in this process's copy of the tree."""
-    return copies[0].judge(mutant)
+def work(directory: Path, todo: list[Mutant], results: Results) -> None:
+    """Judge mutants in a copy of the tree, those of each file in a process that has collected the tests of the file."""
+    copy = Copy(directory)
+    for _, mine in itertools.groupby(todo, key=lambda mutant: mutant.file):
+        job = FORK.Process(target=judge_all, args=(copy, list(mine), results))
+        job.start()
+        job.join()
+    results.put((None, "ended"))
 
 
 def main() -> int:
@@ -303,19 +368,31 @@ def main() -> int:
     if options.list:
         print(*todo, sep="\n")
         return 0
-    results = Counter[tuple[str, str]]()
-    with tempfile.TemporaryDirectory() as directory, multiprocessing.Pool(options.jobs, work_in, [directory]) as pool:
-        if not pool.apply(accepts, [[test for file in options.files for test in TESTS[file]]]):
-            print("the tests fail before anything is changed", file=sys.stderr)
-            return 2
-        for mutant, result in zip(todo, pool.imap(judge, todo), strict=True):
-            results[mutant.file, result] += 1
+    tally = Counter[tuple[str, str]]()
+    results: Results = FORK.SimpleQueue()
+    with tempfile.TemporaryDirectory() as directory:
+        jobs = [
+            FORK.Process(target=work, args=(Path(directory, str(n)), todo[n :: options.jobs], results))
+            for n in range(options.jobs)
+        ]
+        for job in jobs:
+            job.start()
+        ended = 0
+        while ended < len(jobs):
+            mutant, result = results.get()
+            if mutant is None and result == "failed":
+                print("the tests fail before anything is changed", file=sys.stderr)
+                return 2
+            if mutant is None:
+                ended += 1
+                continue
+            tally[mutant.file, result] += 1
             if result == "survived":
                 print(mutant, flush=True)
     kinds = ("killed", "survived", "same", "refused")
     print(f"\n{'':20}{''.join(f'{kind:>10}' for kind in kinds)}")
     for file in options.files:
-        print(f"{file:20}{''.join(f'{results[file, kind]:10}' for kind in kinds)}")
+        print(f"{file:20}{''.join(f'{tally[file, kind]:10}' for kind in kinds)}")
     return 0
 
 
