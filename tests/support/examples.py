@@ -1,14 +1,23 @@
 """Run the programs under examples/, each from a directory of the caller's."""
 
 import contextlib
+import importlib.machinery
 import re
 import signal
 import subprocess
 import sys
+import types
 
 from .compilers import TESTS
 
 EXAMPLES = TESTS.parent / "examples"
+
+
+def module(name):
+    """Return an example as a module of its own, new at each call."""
+    made = types.ModuleType(name)
+    importlib.machinery.SourceFileLoader(name, str(EXAMPLES / f"{name}.py")).exec_module(made)
+    return made
 
 
 def matched(pattern, text):

@@ -1,7 +1,6 @@
 """examples/exporter.py: scraped and queried by a real Prometheus; targets that come and go; counters that only grow."""
 
 import contextlib
-import importlib.machinery
 import json
 import os
 import re
@@ -11,13 +10,12 @@ import socket
 import subprocess
 import sys
 import time
-import types
 import urllib.error
 import urllib.parse
 import urllib.request
 
 import pytest
-from support.compilers import TESTS
+from support.examples import EXAMPLES, module
 from support.marks import needs_events, needs_root
 from support.workloads import fault
 
@@ -25,7 +23,6 @@ from perf_event_open_sys import ffi, ioctls, targets
 
 pytest.importorskip("prometheus_client", reason="needs prometheus_client")
 
-EXAMPLES = TESTS.parent / "examples"
 EXPORTER = [sys.executable, str(EXAMPLES / "exporter.py")]
 
 
@@ -104,10 +101,7 @@ def polled(function, what):
 @pytest.fixture(scope="module")
 def exporter():
     """The example as a module."""
-    loader = importlib.machinery.SourceFileLoader("exporter", str(EXAMPLES / "exporter.py"))
-    module = types.ModuleType("exporter")
-    loader.exec_module(module)
-    return module
+    return module("exporter")
 
 
 @needs_root
