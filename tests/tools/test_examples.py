@@ -73,10 +73,14 @@ def test_every_example_is_on_the_page_and_has_a_test():
     names = sorted(path.name for path in EXAMPLES.iterdir() if not path.name.startswith(("__", ".")))
     sections = re.findall(r"^### \[(\S+)\]\(\.\./examples/(\S+)\)$", PAGE.read_text(), re.M)
     assert all(title == name for title, name in sections)
-    linked = re.findall(r"\]\(\.\./examples/([\w.]+)\)", PAGE.read_text())
-    assert sorted(set(linked)) == names
+    linked = re.findall(r"\]\(\.\./examples/([\w./-]+)\)", PAGE.read_text())
+    projects = [
+        f"c-adjacent/{path.name}" for path in EXAMPLES.glob("c-adjacent/*") if (path / "pyproject.toml").exists()
+    ]
+    assert sorted(set(linked)) == sorted([*names, *projects])
     tests = "".join(path.read_text() for path in TESTS.glob("tools/test_*.py"))
-    unknown = [name for name in names if not re.search(rf"\"{name.removesuffix('.py')}(\.py)?\"", tests)]
+    files = [name.removesuffix(".py") for name in names if name.endswith((".py", ".json"))]
+    unknown = [name for name in files if f'"{name}"' not in tests]
     assert unknown == []
 
 

@@ -20,12 +20,12 @@ duckdb = pytest.importorskip("duckdb", reason="needs duckdb")
 
 pytestmark = needs_events
 ALL = b.PERF_SAMPLE_IDENTIFIER | b.PERF_SAMPLE_IP | b.PERF_SAMPLE_TID | b.PERF_SAMPLE_TIME | b.PERF_SAMPLE_ADDR
-NAMES = ("page-faults:u", "task-clock:u")
+NAMES = ("page-faults:u", "minor-faults:u")
 
 
 def record(path, host, pages, sample_type=ALL | b.PERF_SAMPLE_CALLCHAIN):
     """Write a perf.data file of a machine called *host*, with two events of this thread; return its rows and buffer."""
-    periods = {"page-faults:u": 1, "task-clock:u": 100_000}
+    periods = {"page-faults:u": 1, "minor-faults:u": 10}
     attrs = [
         events.attr(name, sample_period=periods[name], sample_type=sample_type, sample_id_all=1, disabled=1)
         for name in NAMES
@@ -75,8 +75,10 @@ def test_one_query_over_two_machines(tmp_path):
         assert min(wanted.values()) > 0
         for host, rows in expected.items():
             columns = "event, ip, tid, time, addr, callchain"
-            [*found] = engine.execute(f"SELECT {columns} FROM {source} WHERE host = ? ORDER BY time", [host]).fetchall()
-            assert found == sorted(rows, key=lambda row: row[3])
+            [*found] = engine.execute(
+                f"SELECT {columns} FROM {source} WHERE host = ? ORDER BY time, event", [host]
+            ).fetchall()
+            assert found == sorted(rows, key=lambda row: (row[3], row[0]))
         dates = engine.sql(f"SELECT DISTINCT date::VARCHAR FROM {source}").fetchall()
     assert dates == [(time.strftime("%Y-%m-%d", time.gmtime(os.stat(tmp_path / "first.data").st_mtime)),)]
 
