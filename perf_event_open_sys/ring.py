@@ -86,8 +86,9 @@ def map(fd: int, data_pages: int, *, overwrite: bool = False) -> perf_event_mmap
 
     Args:
         fd: the event.
-        data_pages: the size of the ring in pages: a power of two, or 0 for the control page alone. On most machines all
-            rings of an ordinary user together may have 128 pages of 4 KiB (``kernel.perf_event_mlock_kb``).
+        data_pages: the size of the ring in pages: a power of two, or 0 for the control page alone. On most machines the
+            rings of an ordinary user together may have 128 pages of 4 KiB (``kernel.perf_event_mlock_kb``) for each
+            online CPU, and beyond that what ``RLIMIT_MEMLOCK`` allows.
         overwrite: True maps the ring read-only: the kernel then overwrites the oldest records, read or not. Open the
             event with ``attr.write_backward``, and read the ring by :func:`snapshot_into`.
 

@@ -45,13 +45,13 @@ class Field(NamedTuple):
     """
 
     name: str
-    type: str  # the C type, as in "char[16]", "pid_t", "const char *", "u64[]"
+    type: str  #: the C type, as in ``char[16]``, ``pid_t``, ``const char *``, ``u64[]``
     offset: int
     size: int
     is_signed: bool
     is_array: bool
-    is_dynamic: bool  # __data_loc: the offset of the data counts from the start of the raw data
-    is_relative: bool  # __rel_loc: the offset of the data counts from the end of this field
+    is_dynamic: bool  #: ``__data_loc``: the offset of the data counts from the start of the raw data
+    is_relative: bool  #: ``__rel_loc``: the offset of the data counts from the end of this field
 
 
 def is_string(field: Field) -> bool:

@@ -32,8 +32,8 @@ class Event(NamedTuple):
     name: str
     attr: perf_event_attr_p
     pmu: Pmu | None
-    scale: float  # the factor from the count to *unit*
-    unit: str  # the unit of the scaled count; may be empty
+    scale: float  #: the factor from the count to *unit*
+    unit: str  #: the unit of the scaled count; may be empty
     modifiers: str
 
 

@@ -25,13 +25,13 @@ class Pmu(NamedTuple):
 
     name: str
     type: int
-    formats: dict[str, str]  # {"event": "config:0-7,32-35"}
-    events: dict[str, str]  # {"cache-misses": "event=0x2e,umask=0x41"}
-    scales: dict[str, float]  # event -> factor from its count to its unit; not every event has one
-    units: dict[str, str]  # event -> unit of the scaled count
-    cpumask: tuple[int, ...]  # the CPUs to open it on, empty for any
-    is_core: bool  # counts PERF_TYPE_HARDWARE events; a hybrid machine has several such PMUs
-    max_precise: int  # the highest attr.precise_ip
+    formats: dict[str, str]  #: as in ``{"event": "config:0-7,32-35"}``
+    events: dict[str, str]  #: as in ``{"cache-misses": "event=0x2e,umask=0x41"}``
+    scales: dict[str, float]  #: event -> factor from its count to its unit; not every event has one
+    units: dict[str, str]  #: event -> unit of the scaled count
+    cpumask: tuple[int, ...]  #: the CPUs to open it on, empty for any
+    is_core: bool  #: counts PERF_TYPE_HARDWARE events; a hybrid machine has several such PMUs
+    max_precise: int  #: the highest attr.precise_ip
 
 
 def pmus(*, sysfs: str = SYSFS) -> dict[str, Pmu]:

@@ -18,4 +18,4 @@ class Event(NamedTuple):
 
     attr: perf_event_attr_p
     ids: tuple[int, ...]
-    name: str  # as in "cycles:u", "sched:sched_switch"; "" if the file does not tell
+    name: str  #: as in "cycles:u", "sched:sched_switch"; "" if the file does not tell
