@@ -23,13 +23,14 @@ types: $(BUILT) ## mypy, pyright, and the stub files beside the module
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
 	$(BIN)/python -m mypy.stubtest perf_event_open_sys --allowlist .ci/stubtest-allowlist
-regenerate: $(BUILT) ## the stub files and the picture; with KERNEL=<an unpacked kernel> its declarations too
+regenerate: $(BUILT) ## the stub files and the pictures; with KERNEL=<an unpacked kernel> its declarations too
 	$(BIN)/python scripts/regenerate.py $(or $(KERNEL),--stubs)
 	$(BIN)/python scripts/draw_architecture.py
+	$(BIN)/python scripts/draw_ring.py
 bench: $(BUILT) ## what each call costs, beside the same in C
 	$(BIN)/python benchmarks/run.py $(ARGS)
 docs: $(BUILT) ## run what README.md and docs/ show, and follow their links
-	$(PYTEST) tests/test_readme.py tests/test_docs.py $(ARGS)
+	$(PYTEST) tests/test_readme.py tests/test_docs.py tests/test_docs_blocks.py $(ARGS)
 site: $(BUILT) ## the documentation as a site: build/site/index.html; a warning is an error
 	$(BIN)/python -m sphinx -b html -nWq --keep-going -c docs . build/site
 mutation: $(BUILT) ## break the C code on purpose, and list what no test notices; an hour. ARGS=ring.c is one file

@@ -91,12 +91,16 @@ def shown(ns: float) -> str:
     return f"{ns / 1e6:.2f} ms" if ns >= 1e6 else f"{ns / 1e3:.2f} µs" if ns >= 1e3 else f"{ns:.1f} ns"
 
 
+def shown_ratio(ratio: float) -> str:
+    """Return a ratio as a multiple, or a small one as a fraction."""
+    return f"{ratio:.2f} x" if ratio >= 0.1 else f"1/{1 / ratio:.0f}"
+
+
 def table(rows: list[Row]) -> str:
     """Return the rows as text."""
     lines = [f"{'what':48} {'takes':>10}  {'baseline':24} {'takes':>10}  {'ratio':>9}  {'reach':>8}"]
     for row in rows:
-        ratio = f"{row.ratio:.2f} x" if row.ratio >= 0.1 else f"1/{1 / row.ratio:.0f}"
-        reach = "" if row.reach is None else f"{row.reach:.2f} x" if row.reach >= 0.1 else f"1/{1 / row.reach:.0f}"
+        ratio, reach = shown_ratio(row.ratio), "" if row.reach is None else shown_ratio(row.reach)
         missed = "  missed" if row.reach is not None and row.ratio > row.reach else ""
         ours, theirs = f"{row.what:48} {shown(row.ns):>10}", f"{row.baseline:24} {shown(row.baseline_ns):>10}"
         lines.append(f"{ours}  {theirs}  {ratio:>9}  {reach:>8}{missed}")
