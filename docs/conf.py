@@ -1,9 +1,14 @@
-"""How Sphinx builds the site: ``make site``. The pages are the Markdown files of docs/, and those beside the source."""
+"""How Sphinx builds the site: ``make site``. The pages are the Markdown files of docs/, and those beside the source.
+
+What a forge cannot show is not in the pages but added here: the tables of contents, and each module's docstrings.
+"""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import perf_event_open_sys
@@ -20,38 +25,85 @@ language = "en"
 root_doc = "docs/index"
 include_patterns = ["docs/**.md", "*.md", "cdefs/README.md"]
 exclude_patterns = ["build", "dist", "mutants", ".*"]
-MODULES = [found.name for found in pkgutil.iter_modules(perf_event_open_sys.__path__) if not found.name.startswith("_")]
-for module in map(importlib.import_module, (f"perf_event_open_sys.{name}" for name in MODULES)):
-    for name in getattr(module, "__all__", ()):
-        setattr(module, name, getattr(module, name))  # autodoc does not see what a module imports at its first use
+
+# The order of the table of contents. A page that is not listed comes after those that are, by its name.
+GUIDES = ["counting", "sampling", "tracepoints", "breakpoints", "bpf", "aux", "threads"]
+GUIDES += ["permissions", "compatibility", "speed", "from-perf", "from-rust", "from-ctypes"]
+MODULES = ["bindings", "ioctls", "counters", "ring", "records", "events", "targets", "perf_data", "errors"]
+BESIDE = ["README", "CONTRIBUTING", "CHANGELOG", "SECURITY", "cdefs/README"]
+DOCS = Path(__file__).parent
+
+for found in pkgutil.iter_modules(perf_event_open_sys.__path__):
+    if not found.name.startswith("_"):
+        MODULES += [found.name] if found.name not in MODULES else []
+        module = importlib.import_module(f"perf_event_open_sys.{found.name}")
+        for name in getattr(module, "__all__", ()):
+            setattr(module, name, getattr(module, name))  # autodoc does not see what is imported at its first use
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton"]
 myst_heading_anchors = 4
 napoleon_numpy_docstring = False
 napoleon_custom_sections = [("Source", "notes")]
+add_module_names = False
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
-# Types in signatures without an entry of their own: pointers and arrays of the stub files, private names, other libraries'.
-nitpick_ignore_regex = [("py:class", r"\w+_[aps]|CType|_.*|numpy\..*")]
+highlight_language = "none"  # of blocks that do not say theirs, in docstrings
+# Types in signatures: cffi's, those of the stub files, private ones, other libraries'. Links to functions are checked.
+nitpick_ignore_regex = [("py:class", r".*")]
 
 html_theme = "furo"
-html_title = f"perf_event_open_sys {release}"
+html_title = f"{project} {release}"
 html_copy_source = False
 html_show_sphinx = False
 html_additional_pages = {"index": "redirect.html"}  # the start page is docs/index.html
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 templates_path = ["_templates"]
 copybutton_exclude = ".linenos, .gp, .go"
 
 
-def add_reference(_app: Sphinx, docname: str, source: list[str]) -> None:
-    """Add the module's docstrings to the end of its page: the text on a forge is the page alone."""
+def contents() -> str:
+    """Return the tables of contents: all pages there are."""
+    guides = sorted(path.stem for path in DOCS.glob("guides/*.md"))
+    guides = [*(name for name in GUIDES if name in guides), *(name for name in guides if name not in GUIDES)]
+    others = {path.stem for path in DOCS.glob("*.md")} - {"index", "command-line", *MODULES}
+    tables = {
+        "Guides": [*(f"guides/{name}" for name in guides), "command-line"],
+        "Modules": MODULES,
+        "More": [*sorted(others), *(f"/{name}" for name in BESIDE)],
+    }
+    return "".join(
+        f"\n\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(pages) + "\n```\n"
+        for caption, pages in tables.items()
+    )
+
+
+def complete(_app: Sphinx, docname: str, source: list[str]) -> None:
+    """Add the tables of contents to the start page, and a module's docstrings to its page."""
     module = docname.removeprefix("docs/")
-    if module in MODULES:
+    # Sphinx fails at a heading that is a link to a file of the repository: the link gets a line of its own.
+    source[0] = re.sub(r"^(#+) \[(.+)\]\((.+)\)$", r"\1 \2\n\n[\2](\3)", source[0], flags=re.M)
+    if docname == root_doc:
+        source[0] += contents()
+    elif module in MODULES:
         source[0] += f"\n\n## Reference\n\n```{{eval-rst}}\n.. automodule:: perf_event_open_sys.{module}\n```\n"
+
+
+def prepare(_app: Sphinx, what: str, _name: str, _obj: object, _options: object, lines: list[str]) -> None:
+    """Change a docstring before napoleon reads it.
+
+    Each field of a named tuple has one from Python, "Alias for field number 0": it is left out. In the first line of an
+    attribute's, napoleon would take what is before a colon for a type: that line is made the second.
+    """
+    if lines and lines[0].startswith("Alias for field number"):
+        lines.clear()
+    elif what in ("attribute", "data", "property"):
+        lines.insert(0, "")
 
 
 def setup(app: Sphinx) -> None:
     """Connect what this file adds to Sphinx."""
-    app.connect("source-read", add_reference)
+    app.connect("autodoc-process-docstring", prepare, priority=400)
+    app.connect("source-read", complete)

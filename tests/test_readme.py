@@ -1,55 +1,16 @@
-"""The README and the docs: their Python runs as it stands, their commands are those that work."""
+"""The README: its Python runs as it stands, its commands are those that work."""
 
-import doctest
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from support.machine import MACHINE
 from support.marks import needs_events
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(), re.M | re.S) if README.exists() else []
-
-
-def blocks_of_docs(language):
-    """Return the blocks of a language in the pages of docs/."""
-    pages = [page.read_text() for page in sorted(ROOT.glob("docs/**/*.md"))]
-    return [text for page in pages for text in re.findall(rf"^```{language}\n(.*?)^```$", page, re.M | re.S)]
-
-
-def needs_tracefs(text, request):
-    """Skip what shows a tracepoint where there is none for this user."""
-    if "sched_switch" in text:
-        request.getfixturevalue("tracefs")
-        if os.geteuid() != 0:
-            pytest.skip("needs root: a tracepoint of a whole CPU")
-
-
-@needs_events
-@pytest.mark.parametrize("block", blocks_of_docs("python"))
-def test_block_of_the_docs_runs(block, tmp_path, request):
-    """What a page shows can be pasted into a file and run."""
-    needs_tracefs(block, request)
-    script = tmp_path / "page.py"
-    script.write_text(block)
-    subprocess.run([sys.executable, str(script)], check=True, capture_output=True, cwd="/")
-
-
-@needs_events
-@pytest.mark.parametrize("session", blocks_of_docs("pycon"))
-def test_session_of_the_docs_prints_what_it_shows(session, tmp_path, request):
-    """Interactive examples are doctests."""
-    needs_tracefs(session, request)
-    if "PERF_TYPE_BREAKPOINT" in session and MACHINE != "x86_64":
-        pytest.skip("shows x86's breakpoints")
-    page = tmp_path / "page.txt"
-    page.write_text(session)
-    assert doctest.testfile(str(page), module_relative=False).failed == 0
 
 
 @needs_events
