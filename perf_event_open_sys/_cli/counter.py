@@ -162,3 +162,23 @@ class Counter:
             state=state,
             reason=reason,
         )
+
+
+def open_in_group(member: Counter, leader: Counter, targets: list[_Target]) -> None:
+    """Open an event in the group of *leader*; one that has no place there stands alone if the group is weak (``:W``)."""
+    if leader.reason:
+        member.reason, member.targets = leader.reason, leader.targets
+    else:
+        member.open(targets, leader)
+    if member.reason and "W" in leader.event.modifiers:
+        member.event.attr.disabled, member.event.attr.enable_on_exec = 1, leader.event.attr.enable_on_exec
+        member.open(targets)
+
+
+def refuse(subcommand: str, refused: list[Counter]) -> None:
+    """Raise the error for events that could not be opened, with each reason once; do nothing if there are none."""
+    names: dict[str, list[str]] = {}
+    for counter in refused:
+        names.setdefault(counter.reason, []).append(counter.name)
+    if names:
+        raise ValueError(f"\n{subcommand}: ".join(f"{', '.join(each)}: {reason}" for reason, each in names.items()))

@@ -6,31 +6,26 @@ import os
 import sys
 import time
 
-from .._files import parse_cpu_list
 from .._native import lib
-from ..targets import Command, online_cpus, threads
+from ..targets import Command
+from . import whom
 from .count import Count, Result, mean
-from .counter import Counter
-from .options import Option, Subcommand, positive, positive_list
+from .counter import Counter, open_in_group, refuse
+from .ending import Ending, started
+from .options import Option, Subcommand, positive
 from .output import Output
 from .requested import cgroup_directory, groups
 from .watch import Watch
+from .whom import ALL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import signal
     from types import SimpleNamespace
 
     from .as_json import Json
     from .counter import Event, _Target
     from .separated import Separated
     from .table import Table
-else:
-    import _signal as signal  # the functions of signal without its enums, whose import takes milliseconds
-
-NOT_FOUND, NOT_EXECUTABLE = 127, 126  # exit statuses, as the shell has them
-PATIENCE_S = 2.0  # how long a command may take to end after each signal, the last of which is SIGKILL
-ALL = -1  # pid or cpu of perf_event_open: any
 
 
 def _separator(text: str) -> str:
@@ -48,10 +43,7 @@ COMMAND = Subcommand(
     "Count the events of a command, of processes, threads, CPUs or cgroups",
     [
         Option("-e --event", "events", "EVENT,...", "events in perf's syntax; {a,b} is a group", many=True),
-        Option("-p --pid", "pids", "PID,...", "processes that run already", positive_list, default=[]),
-        Option("-t --tid", "tids", "TID,...", "threads that run already", positive_list, default=[]),
-        Option("-a --all-cpus", "all_cpus", text="all that runs on any CPU"),
-        Option("-C --cpu", "cpus", "CPUS", "all that runs on these CPUs, as in 0-3,8", parse_cpu_list, default=()),
+        *whom.OPTIONS,
         Option(
             "-G --cgroup",
             "cgroups",
@@ -127,9 +119,9 @@ class Stat:
         ]
         self.counters = [counter for group in self.groups for counter in group]
         self.report = self._report(output)
-        self.ended_by = 0  # the signal that ended it
+        self.ending = Ending(watch, None, None)
         self.reported_s = 0.0  # the end of the last interval
-        self.files: tuple[int, int] | None = None  # RLIMIT_NOFILE as it was, if it was raised
+        self.limit = whom.FileLimit()
 
     def _cgroups(self, requested: list[list[Event]]) -> list[str]:
         """Return the cgroup of each event: a single -G name is for all events, of several the n-th is the n-th event's."""
@@ -172,55 +164,40 @@ class Stat:
                 try:
                     status, result = self._run(command)
                 finally:
-                    self._end(command)
+                    self.ending.after_error()
             finally:
                 self._close(command)
             if result is None:
                 break
             results.append(result)
-            if self.ended_by:
+            if self.ending.signal:
                 break
         if results and not self.options.interval:
             self.report.result(mean(results))
-        return 128 + self.ended_by if self.ended_by else status
+        return 128 + self.ending.signal if self.ending.signal else status
 
     def _open(self, command: Command | None) -> None:
         """Open all events."""
         try:
             if not self.of_command:  # the command is forked already, with the limit that it was given
-                self._allow_more_files()
+                self.limit.raise_to_maximum()
             # Listed once for all events: all members of a group must be opened on the same threads.
-            tids = self.options.tids or [tid for pid in self.options.pids for tid in threads(pid)]
-            self.tids = list(dict.fromkeys(tids))  # one that is named twice is counted once
+            self.tids = whom.tids(self.options)
             for leader, *members in self.groups:
                 leader.event.attr.disabled, leader.event.attr.enable_on_exec = 1, int(self.on_exec)
                 leader.open(self._targets(leader, command))
                 for member in members:
-                    self._open_member(member, leader, command)
+                    open_in_group(member, leader, self._targets(member, command))
         finally:
             for directory in self.directories.values():
                 os.close(directory)
             self.directories = {}
-        refused: dict[str, list[str]] = {}
-        for counter in self.counters:
-            if counter.refusal:
-                refused.setdefault(counter.reason, []).append(counter.name)
-        if refused:
-            raise ValueError("\nstat: ".join(f"{', '.join(names)}: {reason}" for reason, names in refused.items()))
+        refuse("stat", [counter for counter in self.counters if counter.refusal])
         if self.options.verbose > 1:
             from ..bindings import dump
 
             for counter in self.counters:
                 print(f"{counter.name}:\n{dump(counter.event.attr)}", file=sys.stderr)
-
-    def _open_member(self, member: Counter, leader: Counter, command: Command | None) -> None:
-        if leader.reason:
-            member.reason, member.targets = leader.reason, leader.targets
-        else:
-            member.open(self._targets(member, command), leader)
-        if member.reason and "W" in leader.event.modifiers:  # a weak group falls apart
-            member.event.attr.disabled, member.event.attr.enable_on_exec = 1, int(self.on_exec)
-            member.open(self._targets(member, command))
 
     def _targets(self, counter: Counter, command: Command | None) -> list[_Target]:
         """Return what an event is opened on: pid, cpu and flags, each time."""
@@ -229,45 +206,34 @@ class Stat:
             return [(command.pid, ALL, lib.PERF_FLAG_FD_CLOEXEC)]
         if not self.of_cpus:
             return [(tid, ALL, lib.PERF_FLAG_FD_CLOEXEC) for tid in self.tids]
-        online = online_cpus()
-        absent = [cpu for cpu in options.cpus if cpu not in online]
-        if absent:
-            raise ValueError(f"CPU {', '.join(map(str, absent))} is not online: {', '.join(map(str, online))} are")
         pid, flags = ALL, lib.PERF_FLAG_FD_CLOEXEC
         if counter.cgroup:
             if counter.cgroup not in self.directories:
                 path = cgroup_directory(counter.cgroup)
                 self.directories[counter.cgroup] = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             pid, flags = self.directories[counter.cgroup], flags | lib.PERF_FLAG_PID_CGROUP
-        return [(pid, cpu, flags) for cpu in options.cpus or online]
-
-    def _allow_more_files(self) -> None:
-        """Raise the limit of open files to its maximum: each event has a file for each of its targets."""
-        import resource
-
-        self.files = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (self.files[1], self.files[1]))
+        return [(pid, cpu, flags) for cpu in whom.cpus(options)]
 
     def _run(self, command: Command | None) -> tuple[int, Result | None]:
         """Let the command run, and count until the end; return its exit status and the counts, None if it did not run."""
-        started = time.perf_counter()
+        begin = time.perf_counter()
         if not (self.on_exec or self.options.delay):
             self._enable()
         if command:
-            try:
-                command.start()
-            except OSError as error:
-                print(f"stat: {self.command[0] or repr('')}: {error.strerror}", file=sys.stderr)
-                return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE, None
+            status = started(command, "stat")
+            if status:
+                return status, None
         self.watch.forget()
         self.watch.watch([command.pid] if command else self.options.pids)
         self.watch.watch([] if command else self.options.tids, threads=True)
         if self.options.delay:
-            self.watch.until(started + self.options.delay / 1000)
+            self.watch.until(begin + self.options.delay / 1000)
             self._enable()
-            started = time.perf_counter()
-        timed_out = self._count(command, started)
-        elapsed = time.perf_counter() - started
+            begin = time.perf_counter()
+        timeout = self.options.timeout / 1000
+        self.ending = Ending(self.watch, command, begin + timeout if timeout else None)
+        self._count(begin)
+        elapsed = time.perf_counter() - begin
         for counter in self.counters:
             counter.disable()
         status = command.wait() if command else 0
@@ -275,34 +241,22 @@ class Stat:
         result = Result(self._read(), elapsed, *((used.ru_utime, used.ru_stime) if used else ()))
         if self.options.interval:
             self._interval(result)
-        return 0 if timed_out else status, result
+        return 0 if self.ending.timed_out else status, result
 
-    def _count(self, command: Command | None, started: float) -> bool:
-        """Wait for the end, printing at each interval; tell whether it came by --timeout."""
-        interval, timeout = self.options.interval / 1000, self.options.timeout / 1000
-        due = started + interval if interval else None
-        end = started + timeout if timeout else None
-        of_processes = bool(command or self.options.pids or self.options.tids)  # the end of these ends the count
-        to_send: list[int] = []  # signals, until the command ends
-        timed_out = False
+    def _count(self, begin: float) -> None:
+        """Wait for the end, printing at each interval."""
+        interval = self.options.interval / 1000
+        due = begin + interval if interval else None
+        # The end of these ends the count.
+        of_processes = bool(self.command or self.options.pids or self.options.tids)
         while self.watch.living or not of_processes:
-            self.watch.until(min((at for at in (due, end) if at is not None), default=None))
+            self.watch.until(min((at for at in (due, self.ending.deadline) if at is not None), default=None))
             now = time.perf_counter()
             if due is not None and now >= due:
-                self._interval(Result(self._read(), now - started))
+                self._interval(Result(self._read(), now - begin))
                 due += interval * max(1, -(-(time.perf_counter() - due) // interval))
-            received, self.watch.received = self.watch.received, []
-            if received or (end is not None and now >= end):
-                if not self.ended_by and not timed_out:
-                    timed_out, self.ended_by = not received, received[0] if received else 0
-                    to_send = _signals_to_end(self.ended_by or signal.SIGTERM)
-                if not command:
-                    break
-                number = to_send.pop(0) if to_send else signal.SIGKILL
-                if number:
-                    command.send_signal(number)
-                end = now + PATIENCE_S
-        return timed_out
+            if self.ending.is_now():
+                break
 
     def _enable(self) -> None:
         for counter in self.counters:
@@ -322,38 +276,9 @@ class Stat:
         result.elapsed_s -= result.started_s
         self.report.interval(result)
 
-    def _end(self, command: Command | None) -> None:
-        """After an error: ask the command to end, before it is killed."""
-        if command and self.watch.living and not self.ended_by:
-            command.send_signal(signal.SIGTERM)
-            self.watch.until(time.perf_counter() + PATIENCE_S)
-
     def _close(self, command: Command | None) -> None:
         for counter in self.counters:
             counter.close()
         if command:
             command.close()
-        if self.files:
-            import resource
-
-            resource.setrlimit(resource.RLIMIT_NOFILE, self.files)
-
-
-def _signals_to_end(first: int) -> list[int]:
-    """Return what to send to the command, one after the other, until it ends; 0 for nothing, only waiting."""
-    sent = 0 if first == signal.SIGINT and _in_foreground() else first
-    return [sent, *([] if first == signal.SIGTERM else [signal.SIGTERM]), signal.SIGKILL]
-
-
-def _in_foreground() -> bool:
-    """Tell whether this process is in the terminal's foreground group, so that a Ctrl-C was sent to the command too."""
-    try:
-        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        return os.tcgetpgrp(terminal) == os.getpgrp()
-    except OSError:
-        return False
-    finally:
-        os.close(terminal)
+        self.limit.restore()
