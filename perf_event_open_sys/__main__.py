@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 SUBCOMMANDS = {
     "check": "what this machine lets this user count (the default)",
     "list": "the events of this machine, in the syntax of stat -e",
+    "record": "sample the events of a command, of processes, threads or CPUs into a file for perf report",
     "stat": "count the events of a command, of processes, threads, CPUs or cgroups",
 }
 FAILED, CLOSED_PIPE, INTERRUPTED = 2, 128 + 13, 128 + 2

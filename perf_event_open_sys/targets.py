@@ -41,14 +41,19 @@ def threads(pid: int) -> tuple[int, ...]:
     Raises:
         ProcessLookupError: there is no such process; if *pid* is a thread of another process, the message names that.
     """
-    status = dict(line.split(":", 1) for line in contents(f"/proc/{pid:d}/status").splitlines() if ":" in line)
-    process = int(status.get("Tgid", pid))
+    process = process_of(pid) or pid
     if process != pid:  # /proc/TID exists for every thread, though a listing of /proc does not show it
         raise ProcessLookupError(ESRCH, f"{pid} is no process, but a thread of process {process}")
     try:
         return tuple(sorted(map(int, os.listdir(f"/proc/{pid:d}/task"))))
     except FileNotFoundError:
         raise ProcessLookupError(ESRCH, f"there is no process {pid}") from None
+
+
+def process_of(tid: int) -> int:
+    """Return the process that a thread belongs to; 0 if there is no such thread."""
+    status = dict(line.split(":", 1) for line in contents(f"/proc/{tid:d}/status").splitlines() if ":" in line)
+    return int(status.get("Tgid", 0))
 
 
 def pidfd(pid: int, flags: int = 0) -> int:

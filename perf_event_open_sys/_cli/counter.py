@@ -93,20 +93,20 @@ class Counter:
                 attr.exclude_kernel = attr.exclude_hv = 0
         return fd if fd >= 0 else perf_event_open(attr, pid, cpu, group_fd, flags)
 
-    def _open_fds(self) -> list[int]:
+    def open_fds(self) -> list[int]:
         """Return the files that are open."""
         return [fd for fd in self.fds if fd >= 0]
 
     def enable(self) -> None:
-        for fd in self._open_fds():
+        for fd in self.open_fds():
             ioctls.enable(fd)
 
     def disable(self) -> None:
-        for fd in self._open_fds():
+        for fd in self.open_fds():
             ioctls.disable(fd)
 
     def close(self) -> None:
-        fds, self.fds = self._open_fds(), []
+        fds, self.fds = self.open_fds(), []
         for fd in fds:
             os.close(fd)
 
@@ -114,7 +114,7 @@ class Counter:
         """Return what was counted since the last call: the sum of all targets, or with *per_cpu* a count for each CPU."""
         if self.reason:
             return [self._uncounted(NOT_SUPPORTED, self.reason, cpu) for cpu in self._cpus()]
-        fds = self._open_fds()
+        fds = self.open_fds()
         out = ffi.new("struct perf_counts[]", len(fds))
         try:
             counters.read_into(fds, READ_FORMAT, out)

@@ -46,7 +46,7 @@ def groups(texts: list[str], details: int, clock: str, **fields: Any) -> list[li
 
     more = [name for level in DETAILS[:details] for name in level]
     text = ",".join([*(texts or [clock, *DEFAULT]), *more])
-    return [[_event(event) for event in group] for group in events.parse(text, **fields)]
+    return [[event_of(event) for event in group] for group in events.parse(text, **fields)]
 
 
 def _default(clock: str, fields: dict[str, int]) -> list[Event]:
@@ -66,7 +66,8 @@ def _several_kinds_of_cpu() -> bool:
     return any(os.path.exists(f"{_DEVICES}/{name}/cpus") for name in listed(_DEVICES))
 
 
-def _event(event: Any) -> Event:
+def event_of(event: Any) -> Event:
+    """Return what ``events.parse`` read as an event of the command line."""
     cpumask = event.pmu.cpumask if event.pmu else ()
     return Event(event.name, event.attr, event.scale, event.unit, event.modifiers, cpumask)
 

@@ -85,12 +85,7 @@ def run(arguments: list[str]) -> int:
 def _check(options: SimpleNamespace) -> None:
     """Refuse options that do not go together."""
     command = options.rest
-    whom = {"-p": options.pids, "-t": options.tids, "-a": options.all_cpus, "-C": options.cpus, "-G": options.cgroups}
-    given = [flag for flag, value in whom.items() if value]
-    if not (command or given):
-        raise COMMAND.error("it needs a COMMAND, or one of -p, -t, -a, -C and -G")
-    if len(set(given) - {"-a", "-C", "-G"}) + bool({"-a", "-C", "-G"} & set(given)) > 1:
-        raise COMMAND.error(f"{' and '.join(given)} exclude each other")
+    given = whom.given(COMMAND, options)
     if options.per_cpu and not {"-a", "-C", "-G"} & set(given):
         raise COMMAND.error("-A needs -a, -C or -G")
     if options.repeat > 1 and (options.interval or not command):

@@ -1,4 +1,4 @@
-"""Waiting for what ends a count: signals, the end of processes, a point in time."""
+"""Waiting for what ends a count: signals, the end of processes, a point in time; and for records in rings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ LONGEST_S = 3600.0  # poll(2) takes an int of milliseconds
 
 
 class Watch:
-    """Waits for signals and for the end of processes. Within its ``with`` block, signals are only put into ``received``."""
+    """Waits for signals, for the end of processes, and for rings that are half full.
+
+    Within its ``with`` block, signals are only put into ``received``.
+    """
 
     def __init__(self) -> None:
         self.received: list[int] = []  # signals, for the caller to take
@@ -31,12 +34,14 @@ class Watch:
         self._wakeup = (-1, -1)
         self._pidfds: set[int] = set()
         self._unseen: set[int] = set()  # processes without a pidfd
+        self._poller = select.poll()
 
     def __enter__(self) -> Watch:
         self._wakeup = os.pipe()
         for fd in self._wakeup:
             os.set_blocking(fd, False)
         signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
+        self._poller.register(self._wakeup[0], select.POLLIN)
         # A shell script starts `stat … &` with SIGINT ignored, but `kill -INT` must end it. Other signals that are
         # ignored stay so, such as SIGHUP under nohup.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -60,13 +65,20 @@ class Watch:
             fd = pidfd(pid, PIDFD_THREAD if threads else 0)
             if fd >= 0:
                 self._pidfds.add(fd)
+                self._poller.register(fd, select.POLLIN)
             elif _lives(pid):
                 self._unseen.add(pid)
+
+    def watch_events(self, fds: Iterable[int]) -> None:
+        """Return from until() too when the ring of one of these events is half full, or when what it counts has ended."""
+        for fd in fds:
+            self._poller.register(fd, select.POLLIN)
 
     def forget(self) -> None:
         """Do not wait for the end of any process any more."""
         fds, self._pidfds, self._unseen = self._pidfds, set(), set()
         for fd in fds:
+            self._poller.unregister(fd)
             os.close(fd)
 
     @property
@@ -75,27 +87,33 @@ class Watch:
         return bool(self._pidfds or self._unseen)
 
     def until(self, deadline: float | None) -> None:
-        """Wait for a signal, for the end of the last process, or for a time of ``time.perf_counter()``; None is never."""
+        """Wait for a signal, the end of the last process, a ring, or a time of ``time.perf_counter()``; None is never."""
         watching = self.living
-        while not self.received:
+        ready = False
+        while not self.received and not ready:
             left = LONGEST_S if deadline is None else max(0.0, min(LONGEST_S, deadline - time.perf_counter()))
-            self._poll(min(left, WITHOUT_PIDFD_S) if self._unseen else left)
+            ready = self._poll(min(left, WITHOUT_PIDFD_S) if self._unseen else left)
             if watching and not self.living:
                 return
             if deadline is not None and time.perf_counter() >= deadline:
                 return
 
-    def _poll(self, seconds: float) -> None:
-        poll = select.poll()
-        for fd in (self._wakeup[0], *self._pidfds):
-            poll.register(fd, select.POLLIN)
-        for fd, _ in poll.poll(-(-seconds * 1000 // 1)):  # rounded up: not back before the time
+    def _poll(self, seconds: float) -> bool:
+        """Wait once; tell whether an event's ring has something in it."""
+        ready = False
+        for fd, what in self._poller.poll(-(-seconds * 1000 // 1)):  # rounded up: not back before the time
             if fd == self._wakeup[0]:
                 os.read(fd, 1000)
-            else:
+            elif fd in self._pidfds:
                 self._pidfds.remove(fd)
+                self._poller.unregister(fd)
                 os.close(fd)
+            else:
+                ready = True
+                if what & ~select.POLLIN:  # what it counts has ended: from now on poll would return at once
+                    self._poller.unregister(fd)
         self._unseen = {pid for pid in self._unseen if _lives(pid)}
+        return ready
 
 
 def _lives(pid: int) -> bool:

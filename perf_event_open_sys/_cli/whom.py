@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from .._files import parse_cpu_list
-from ..targets import online_cpus, threads
+from ..targets import online_cpus, process_of, threads
 from .options import Option, positive_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import SimpleNamespace
+
+    from .options import Subcommand
 
 ALL = -1  # pid or cpu of perf_event_open: any
 OPTIONS = [
@@ -19,6 +21,25 @@ OPTIONS = [
 ]
 
 
+def given(subcommand: Subcommand, options: SimpleNamespace) -> list[str]:
+    """Return the flags of what is asked for, beside a command; those of CPUs and cgroups go together, others do not.
+
+    Raises:
+        UsageError: nothing is asked for, or what does not go together.
+    """
+    values = {"-p": options.pids, "-t": options.tids, "-a": options.all_cpus, "-C": options.cpus}
+    if hasattr(options, "cgroups"):
+        values["-G"] = options.cgroups
+    flags = [flag for flag, value in values.items() if value]
+    if not (options.rest or flags):
+        *others, last = values
+        raise subcommand.error(f"it needs a COMMAND, or one of {', '.join(others)} and {last}")
+    of_processes = {"-p", "-t"} & set(flags)
+    if len(of_processes) + (len(flags) > len(of_processes)) > 1:
+        raise subcommand.error(f"{' and '.join(flags)} exclude each other")
+    return flags
+
+
 def tids(options: SimpleNamespace) -> list[int]:
     """Return the threads of -t, or of the processes of -p, each once.
 
@@ -27,6 +48,14 @@ def tids(options: SimpleNamespace) -> list[int]:
     """
     found = options.tids or [tid for pid in options.pids for tid in threads(pid)]
     return list(dict.fromkeys(found))
+
+
+def pids(options: SimpleNamespace) -> list[int]:
+    """Return the processes of -p, or those of the threads of -t, each once."""
+    if options.pids:
+        return list(dict.fromkeys(options.pids))
+    found = (process_of(tid) for tid in options.tids)
+    return list(dict.fromkeys(pid for pid in found if pid))
 
 
 def cpus(options: SimpleNamespace) -> tuple[int, ...]:

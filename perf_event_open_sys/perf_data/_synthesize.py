@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from struct import Struct, pack
+from struct import Struct
 
 from .._files import contents, listed, read_file
 from .._native import lib
@@ -47,10 +47,6 @@ class Synthesizer:
         # In the trailer pid and tid are first; the others (time, ids, CPU) are 0, as perf writes them.
         trailer = (_PIDS.pack(pid, tid) if self._has_tid else b"") + bytes(self._size)
         return record(kind, misc, body, trailer[: self._size])
-
-    def lost(self, identity: int, count: int) -> bytes:
-        """Return the record of a number of lost records."""
-        return self._record(lib.PERF_RECORD_LOST, 0, pack("=2Q", identity, count), 0, 0)
 
     def kernel(self) -> Iterator[bytes]:
         """Yield the maps of the kernel and of its modules; none if /proc does not show this user their addresses."""
@@ -119,7 +115,9 @@ def _kernel_text() -> tuple[int, int] | None:
         address, _, name = line.split()[:3]
         if not begin and name in (b"_text", b"_stext"):
             begin = int(address, 16)
-            if begin and size:
+            if not begin:  # this user may not see addresses (kernel.kptr_restrict)
+                return None
+            if size:
                 return begin, begin + size
         elif name == b"_etext" and begin:
             return begin, int(address, 16)

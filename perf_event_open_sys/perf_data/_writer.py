@@ -82,6 +82,7 @@ class Writer:
     def __init__(self, path: str | os.PathLike[str], events: Iterable[_Event], features: Mapping[str, Any]) -> None:
         """Create the file; see :func:`create`."""
         self.n_samples = self.lost = self.size = 0
+        self._path = path
         self._events = [Event(attr_pointer(attr), tuple(ids), name) for attr, ids, name in events]
         if not self._events:
             raise ValueError("events is empty: a perf.data file has one or more")
@@ -155,9 +156,10 @@ class Writer:
     def synthesize_kernel(self) -> None:
         """Write the maps of the kernel's code and its modules, unless this was done before.
 
-        There are none if the kernel does not tell this user its addresses (``kernel.kptr_restrict``).
+        There are none if every event excludes the kernel, or if the kernel does not tell this user its addresses
+        (``kernel.kptr_restrict``).
         """
-        if not self._has_kernel:
+        if not self._has_kernel and not all(event.attr.exclude_kernel for event in self._events):
             self._has_kernel = True
             self.write(b"".join(self._synthesizer.kernel()))
 
@@ -292,6 +294,7 @@ class Writer:
             while written < len(view):
                 written += os.pwrite(self._fd, view[written:], place + written)
         except OSError as error:
+            error.filename = os.fspath(self._path)
             return written, error
         return written, None
 
