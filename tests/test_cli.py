@@ -8,7 +8,7 @@ import pytest
 from support.cli import CLI, run
 
 from perf_event_open_sys import HEADERS_VERSION, __version__
-from perf_event_open_sys._cli import options
+from perf_event_open_sys._cli import options, record
 from perf_event_open_sys._cli.stat import COMMAND
 
 
@@ -18,18 +18,19 @@ def test_version_and_help():
     for flag in ("-h", "--help"):
         done = run(flag)
         assert (done.returncode, done.stderr) == (0, "")
-        assert [name for name in ("check", "list", "stat") if f"\n  {name} " not in done.stdout] == []
+        assert [name for name in ("check", "list", "record", "stat") if f"\n  {name} " not in done.stdout] == []
 
 
-@pytest.mark.parametrize("subcommand", ["check", "list", "stat"])
+@pytest.mark.parametrize("subcommand", ["check", "list", "record", "stat"])
 def test_each_subcommand_has_help_of_its_own(subcommand):
     """`SUBCOMMAND --help` shows each option with its flags, in lines that fit a terminal."""
     done = run(subcommand, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"usage: python -m perf_event_open_sys {subcommand}")
     assert max(map(len, done.stdout.splitlines())) <= options.WIDTH
-    if subcommand == "stat":
-        assert [flag for option in COMMAND.options for flag in option.flags if flag not in done.stdout] == []
+    if subcommand in ("record", "stat"):
+        command = {"record": record.COMMAND, "stat": COMMAND}[subcommand]
+        assert [flag for option in command.options for flag in option.flags if flag not in done.stdout] == []
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,14 @@ def test_each_subcommand_has_help_of_its_own(subcommand):
         (["stat", "-r", "2", "-I", "9", "true"], "stat", "-r needs a COMMAND, and goes without -I"),
         (["stat", "--json", "-x,", "true"], "stat", "-x and --json exclude each other"),
         (["stat", "--append", "true"], "stat", "--append needs -o FILE"),
+        (["record"], "record", "it needs a COMMAND, or one of -p, -t, -a and -C"),
+        (["record", "-a", "-t", "1"], "record", "-t and -a exclude each other"),
+        (["record", "-F", "9", "-c", "9", "true"], "record", "-F and -c exclude each other"),
+        (["record", "-m", "3", "true"], "record", "-m: not a power of two pages: '3'"),
+        (["record", "-m", "3M", "true"], "record", "-m: not a power of two pages: '3M'"),
+        (["record", "--duration", "-1", "true"], "record", "--duration: not a number of seconds: '-1'"),
+        (["record", "--duration", ".", "true"], "record", "--duration: not a number of seconds above 0: '.'"),
+        (["record", "--call-graph", "lbr", "true"], "record", "--call-graph: there is only fp, by frame pointers,"),
         (["stat", "-e", "cs", "-G", "a,b"], "stat", "-G names 2 cgroups for 1 events"),
     ],
 )

@@ -226,17 +226,14 @@ class Destination:
     def __init__(self, path: str) -> None:
         self.path = path
         is_file = stat.S_ISREG(os.lstat(path).st_mode) if os.path.lexists(path) else bool(path)
-        self._temporary = f"{path}.{os.getpid()}" if is_file else ""
+        self._temporary = self._first_name = f"{path}.{os.getpid()}" if is_file else ""
 
     def create(self, events: list[perf_data.Event], features: dict[str, object]) -> perf_data.Writer:
         """Create the file."""
-        try:
-            return perf_data.create(self._temporary or self.path, events, features=features)
-        except OSError as error:
-            if error.filename == self._temporary:
-                error.filename = self.path
-            self._temporary = ""
-            raise
+        path, self._temporary = self._temporary, ""  # until it is there
+        writer = perf_data.create(path or self.path, events, features=features)
+        self._temporary = path
+        return writer
 
     def keep(self) -> None:
         """Give the file its name."""
@@ -249,6 +246,8 @@ class Destination:
     def __enter__(self) -> Destination:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
+        if isinstance(error, OSError) and error.filename == self._first_name:
+            error.filename = self.path
         if self._temporary:
             os.unlink(self._temporary)

@@ -34,6 +34,8 @@ _MAPS = (lib.PERF_RECORD_MMAP, lib.PERF_RECORD_MMAP2)
 _LOSSES = (lib.PERF_RECORD_LOST, lib.PERF_RECORD_LOST_SAMPLES)
 _NO_CODE = lib.PERF_RECORD_MISC_MMAP_DATA | lib.PERF_RECORD_MISC_MMAP_BUILD_ID  # or its build id is in the record
 _FINISHED_ROUND = RECORD_HEADER.pack(PERF_RECORD_FINISHED_ROUND, 0, RECORD_HEADER.size)
+# Written behind the records each time, and overwritten the next time: room for the table of features on a full disk.
+_RESERVE = bytes(4096)
 _KERNEL = b"[kernel.kallsyms]"  # its name in the feature build_id
 _MODE = 0o600  # as perf's: others are not to see what a user does
 
@@ -116,12 +118,15 @@ class Writer:
         """
         view = memoryview(ffi.buffer(from_buffer(buffer)))
         n_samples, others = sift(view)
-        written, error = self._write_at(self._data + self.size, view)
+        place = self._data + self.size
+        written, error = self._write_at(place, view)
+        if not error:
+            reserved, error = self._write_at(place + written, _RESERVE)
+            written += reserved
         if error:
-            # What was written behind the last whole record goes, and so much before it that the features find room.
-            view = view[: whole_records(view, written - len(self._tail()[1]))]
+            # Without the record that was written in part, and with the room that was reserved before.
+            view = view[: whole_records(view, written - len(_RESERVE))]
             n_samples, others = sift(view)
-            self._truncate(self._data + self.size + len(view))
         self.size += len(view)
         self.n_samples += n_samples
         for record in others:
@@ -167,17 +172,21 @@ class Writer:
         """Write the features, and close the file. A second call does nothing.
 
         Raises:
-            OSError: ``ENOSPC``, …: the file has its records, but no features.
+            OSError: ``ENOSPC``, …: the file has its records, and of the features those that there was room for.
         """
         if self._fd < 0:
             return
         try:
-            sections, tail = self._tail()
             end = self._data + self.size
-            _, error = self._write_at(end, tail)
-            if error:
-                sections = {}
-                self._truncate(end)
+            error = None
+            for with_build_ids in (self._wants_build_ids, False):
+                sections, tail = self._tail(with_build_ids=with_build_ids)
+                _, failed = self._write_at(end, tail)
+                if not failed:
+                    break
+                error = failed
+                sections, tail = {}, b""
+            self._truncate(end + len(tail))
             self._write_header(sections)
             if error:
                 raise error
@@ -234,7 +243,7 @@ class Writer:
             parts.append(content + bytes(-len(content) % 8))
             place += len(parts[-1])
         self._data = place
-        _, error = self._write_at(0, b"".join(parts))
+        _, error = self._write_at(0, b"".join([*parts, _RESERVE]))
         if error and error.errno == ESPIPE:
             errors.failed(ESPIPE, "perf_data.create", "a perf.data file is not written in order: it cannot be a pipe")
         if error:
@@ -252,9 +261,9 @@ class Writer:
         if error:
             raise error
 
-    def _tail(self) -> tuple[dict[int, tuple[int, int]], bytes]:
+    def _tail(self, *, with_build_ids: bool) -> tuple[dict[int, tuple[int, int]], bytes]:
         """Return the places of all features, and what stands behind the records: their table, and the build ids."""
-        build_ids = self._build_ids() if self._wants_build_ids else b""
+        build_ids = self._build_ids() if with_build_ids else b""
         sections = dict(self._sections)
         if build_ids:
             table_size = SECTION.size * (len(sections) + 1)

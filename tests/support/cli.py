@@ -23,10 +23,10 @@ def json_rows(*arguments, **options):
 
 
 @contextlib.contextmanager
-def counting(*arguments, command=SLEEPER, **options):
+def counting(*arguments, command=SLEEPER, subcommand="stat", **options):
     """Run ``stat`` of a command that has begun: give its process, and the command's pid; 0 if it has ended already."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
-    with subprocess.Popen([*CLI, "stat", *arguments, "--", *command], **(pipes | options)) as process:
+    with subprocess.Popen([*CLI, subcommand, *arguments, "--", *command], **(pipes | options)) as process:
         try:
             yield process, int(process.stdout.readline() or 0)
         finally:
