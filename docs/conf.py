@@ -31,7 +31,7 @@ GUIDES = ["counting", "sampling", "tracepoints", "breakpoints", "bpf", "aux", "t
 GUIDES += ["permissions", "compatibility", "speed", "from-perf", "from-rust", "from-ctypes"]
 MODULES = ["bindings", "ioctls", "counters", "ring", "records", "events", "targets", "perf_data", "errors"]
 BESIDE = ["README", "CONTRIBUTING", "CHANGELOG", "SECURITY", "cdefs/README"]
-DOCS = Path(__file__).parent
+ROOT = Path(__file__).parent.parent
 
 for found in pkgutil.iter_modules(perf_event_open_sys.__path__):
     if not found.name.startswith("_"):
@@ -66,9 +66,9 @@ copybutton_exclude = ".linenos, .gp, .go"
 
 def contents() -> str:
     """Return the tables of contents: all pages there are."""
-    guides = sorted(path.stem for path in DOCS.glob("guides/*.md"))
+    guides = sorted(path.stem for path in ROOT.glob("docs/guides/*.md"))
     guides = [*(name for name in GUIDES if name in guides), *(name for name in guides if name not in GUIDES)]
-    others = {path.stem for path in DOCS.glob("*.md")} - {"index", "command-line", *MODULES}
+    others = {path.stem for path in ROOT.glob("docs/*.md")} - {"index", "command-line", *MODULES}
     tables = {
         "Guides": [*(f"guides/{name}" for name in guides), "command-line"],
         "Modules": MODULES,
@@ -81,8 +81,14 @@ def contents() -> str:
 
 
 def complete(_app: Sphinx, docname: str, source: list[str]) -> None:
-    """Add the tables of contents to the start page, and a module's docstrings to its page."""
+    """Add the tables of contents to the start page, and a module's docstrings to its page; mend links."""
     module = docname.removeprefix("docs/")
+
+    def mended(link: re.Match[str]) -> str:
+        """Return the text alone of a link to a folder of the repository: the site does not have it."""
+        return link[1] if (ROOT / docname).parent.joinpath(link[2]).is_dir() else link[0]
+
+    source[0] = re.sub(r"\[([^\]\n]+)\]\(([^)#\s]+)\)", mended, source[0])
     # Sphinx fails at a heading that is a link to a file of the repository: the link gets a line of its own.
     source[0] = re.sub(r"^(#+) \[(.+)\]\((.+)\)$", r"\1 \2\n\n[\2](\3)", source[0], flags=re.M)
     if docname == root_doc:

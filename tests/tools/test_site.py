@@ -4,14 +4,19 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 import zlib
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
 import perf_event_open_sys
+from perf_event_open_sys.__main__ import SUBCOMMANDS
+from perf_event_open_sys._cli.options import Subcommand
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -67,3 +72,72 @@ def test_each_public_function_and_class_has_an_entry_on_the_page_of_its_module(e
     }
     assert len(wanted) > 60
     assert {name: entries.get(name) for name in wanted} == wanted
+
+
+class Page(HTMLParser):
+    """What a page of the site has: its anchors, its links, and the files that it loads."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.anchors, self.links, self.loaded = {"", "top"}, set(), set()
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attrs):
+        """Note what a tag names."""
+        attributes = dict(attrs)
+        self.anchors |= {attributes[name] for name in ("id", "name") if attributes.get(name)}
+        if tag == "a" and "href" in attributes:
+            self.links.add(attributes["href"])
+        elif tag in ("img", "script", "link", "iframe", "source"):
+            self.loaded |= {attributes[name] for name in ("src", "href") if attributes.get(name)}
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+    """The pages of the site by their paths."""
+    found = {path: Page(path) for path in site.rglob("*.html")}
+    assert len(found) > 40
+    return found
+
+
+def test_each_link_within_the_site_leads_to_a_page_and_an_anchor_that_are_there(pages):
+    """Links of pages, of the tables of contents, and from a docstring to another one."""
+    dead = []
+    for path, page in pages.items():
+        for link in page.links:
+            file, _, anchor = unquote(link).partition("#")
+            target = (path.parent / file).resolve() if file else path
+            if "://" not in link and not (target.exists() and anchor in getattr(pages.get(target), "anchors", {""})):
+                dead.append(f"{path.name}: {link}")
+    assert dead == []
+
+
+def test_site_needs_no_other_host(site, pages):
+    """Scripts, styles, fonts and pictures are files of the site: it can be read without a network, and searched."""
+    loaded = {
+        (path, name)
+        for path, page in pages.items()
+        for name in page.loaded
+        if name[0] != "#" and not name.startswith("data:")
+    }
+    assert len(loaded) > 100
+    assert [name for path, name in loaded if not (path.parent / name.split("?")[0]).exists()] == []
+    styles = "".join(path.read_text() for path in site.rglob("*.css"))
+    assert re.findall(r"url\([\"']?(?:https?:)?//[^)]*\)|@import[^;]*//[^;]*;", styles) == []
+    index = (site / "searchindex.js").read_text()
+    assert "drain_into" in index
+
+
+def test_command_lines_page_has_each_subcommand_and_option():
+    """A section for each subcommand, which names each of its options in code."""
+    text = (ROOT / "docs/command-line.md").read_text()
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.M | re.S))
+    options = 0
+    for name in SUBCOMMANDS:
+        module = importlib.import_module(f"perf_event_open_sys._cli.{name}")
+        [command] = {value for value in vars(module).values() if isinstance(value, Subcommand)}
+        assert command.name == name
+        named = set(re.findall(r"(?<![\w-])--?\w[\w-]*", " ".join(re.findall(r"`([^`\n]+)`", sections[name]))))
+        assert [option.flags for option in command.options if not named & set(option.flags)] == []
+        options += len(command.options)
+    assert options > 10
