@@ -5,7 +5,7 @@
 
 Each figure is the median over rounds in which the baseline and the subject take turns, so that other load on the
 machine slows both alike. Other libraries are measured if they can be imported: ctypes and struct always; the kernel's
-own Python module ``perf``; NumPy; py-perf-event, which also needs a hardware PMU.
+own Python module ``perf``; NumPy; Cython; py-perf-event, which also needs a hardware PMU.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import json
 import platform
 
+import capturing
 import counting
 import decoding
 import draining
@@ -37,6 +38,7 @@ def main() -> None:
         *decoding.columns(c, c_ffi, options.rounds),
         *decoding.sorting(options.rounds),
         *decoding.tracepoints(options.rounds),
+        *capturing.captures(options.rounds),
         *counting.hardware_peer(options.rounds),
         *counting.imports(options.rounds),
         *counting.growth(c, c_ffi, options.rounds),
