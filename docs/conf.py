@@ -6,6 +6,7 @@ What a forge cannot show is not in the pages but added here: the tables of conte
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 import re
 from pathlib import Path
@@ -56,7 +57,8 @@ nitpick_ignore_regex = [("py:class", r".*")]
 html_theme = "furo"
 html_title = f"{project} {release}"
 html_copy_source = False
-html_show_sphinx = False
+html_show_sphinx = html_show_copyright = False
+pygments_dark_style = "github-dark"  # the default underlines the names of modules
 html_additional_pages = {"index": "redirect.html"}  # the start page is docs/index.html
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
@@ -94,7 +96,16 @@ def complete(_app: Sphinx, docname: str, source: list[str]) -> None:
     if docname == root_doc:
         source[0] += contents()
     elif module in MODULES:
-        source[0] += f"\n\n## Reference\n\n```{{eval-rst}}\n.. automodule:: perf_event_open_sys.{module}\n```\n"
+        source[0] += reference(f".. automodule:: perf_event_open_sys.{module}")
+    elif module == "c-api":
+        own = (value for value in vars(perf_event_open_sys).values() if inspect.isfunction(value))
+        names = [one.__qualname__ for one in own if one.__module__ == "perf_event_open_sys" and one.__name__[0] != "_"]
+        source[0] += reference(*(f".. autofunction:: perf_event_open_sys.{name}" for name in names))
+
+
+def reference(*directives: str) -> str:
+    """Return a section of autodoc's directives."""
+    return "\n\n## Reference\n\n```{eval-rst}\n" + "\n".join(directives) + "\n```\n"
 
 
 def prepare(_app: Sphinx, what: str, _name: str, _obj: object, _options: object, lines: list[str]) -> None:

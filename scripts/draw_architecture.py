@@ -266,7 +266,9 @@ def draw(root: Path) -> str:
         f"<!-- drawn by scripts/draw_architecture.py from the imports of {PACKAGE}/: do not edit -->",
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="monospace" font-size="12">',
         f"<title>The layers of {PACKAGE}: an arrow leads from a file to one that it imports</title>",
-        f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
+        "<style>svg { fill: #1f2328 } .paper { fill: #fff }",
+        "@media (prefers-color-scheme: dark) { svg { fill: #e6e8ea } .paper { fill: #16181b } }</style>",
+        f'<rect width="{WIDTH}" height="{height}" class="paper"/>',
     ]
     for layer, (label, _) in enumerate(LAYERS):
         own = [box for box in made.values() if box.layer == layer and box.title]
@@ -303,11 +305,10 @@ def _drawn(box: Box) -> str:
     ]
     for at, line in enumerate(box.lines, 1):
         y = box.y + PAD + 8 + at * LINE
-        texts.append(
-            f'<text x="{box.middle:g}" y="{y:g}" text-anchor="middle" font-size="10.5" fill="#555">{escape(line)}</text>'
-        )
+        kind = 'text-anchor="middle" font-size="10.5" fill-opacity="0.75"'
+        texts.append(f'<text x="{box.middle:g}" y="{y:g}" {kind}>{escape(line)}</text>')
     frame = f'x="{box.x:g}" y="{box.y:g}" width="{box.width}" height="{box.height}" rx="5"'
-    return f'<rect {frame} fill="white" stroke="{COLORS[box.layer]}"/>{"".join(texts)}'
+    return f'<rect {frame} class="paper" stroke="{COLORS[box.layer]}"/>{"".join(texts)}'
 
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:

@@ -53,7 +53,9 @@ def markdown(measured: dict[str, Any]) -> str:
     lines += ["| what | takes | beside | takes | ratio |", "| --- | --- | --- | --- | --- |"]
     for row in measured["rows"]:
         cells = row["what"], shown(row["ns"]), row["baseline"], shown(row["baseline_ns"]), shown_ratio(row["ratio"])
-        lines.append("| " + " | ".join(cells) + " |")
+        what, *others = cells
+        unbroken = [one.replace(" ", "\N{NO-BREAK SPACE}") if one[:1].isdigit() else one for one in others]
+        lines.append("| " + " | ".join([what, *unbroken]) + " |")
     return "\n".join([*lines, ""])
 
 
