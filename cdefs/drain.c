@@ -64,7 +64,7 @@ static int grant_rest(struct perf_event_mmap_page *const *pages, const uint64_t 
                       size_t n, size_t *left)
 {
     struct ring_share *most = NULL;
-    struct span span = {NULL, 0, 0, 0};
+    struct span span;
     size_t next, more;
 
     for (size_t i = 0; i < n; i++) {
@@ -72,10 +72,10 @@ static int grant_rest(struct perf_event_mmap_page *const *pages, const uint64_t 
         if (s->is_done || s->available == s->taken || (most && s->available - s->taken <= most->available - most->taken))
             continue;
         most = s;
-        span = rest_of(pages[i], data_sizes[i], s);
     }
     if (!most)
         return 0;
+    span = rest_of(pages[most - shares], data_sizes[most - shares], most);
     more = whole_records(&span, *left, &next);
     most->taken += more;
     most->is_done = 1; /* what comes next in it is larger than what is left */

@@ -253,13 +253,10 @@ static void truncated(void)
 {
     const uint64_t words[] = {1,  2, 3,  4,  5,  6,  7, 8, 9,  /* IDENTIFIER to PERIOD */
                               1,  2, 3,  10, 11, 12,           /* READ of a group of 1: times, value, id, lost */
-                              2,  1, 2,                        /* CALLCHAIN */
-                              4,                               /* RAW: a length of 4, its bytes */
+                              2,  1, 2,  4,                    /* CALLCHAIN; RAW: a length of 4, its bytes */
                               1,  9, 1,  2,  3,  4,            /* BRANCH_STACK: nr, hw_idx, entry, counter */
-                              2,  1, 2,                        /* REGS_USER */
-                              16, 1, 2,  8,                    /* STACK_USER */
-                              1,  2, 3,                        /* WEIGHT, DATA_SRC, TRANSACTION */
-                              2,  1,                           /* REGS_INTR */
+                              2,  1, 2,  16, 1,  2,  8,        /* REGS_USER; STACK_USER */
+                              1,  2, 3,  2,  1,                /* WEIGHT, DATA_SRC, TRANSACTION; REGS_INTR */
                               1,  2, 3,  4,                    /* PHYS_ADDR to CODE_PAGE_SIZE */
                               9,  1, 2};                       /* AUX of 9 bytes */
     struct perf_event_attr attr = {.sample_type = (PERF_SAMPLE_MAX - 1) & ~(uint64_t)PERF_SAMPLE_WEIGHT_STRUCT,
@@ -377,9 +374,27 @@ static uint64_t rings(void)
     return sum;
 }
 
+/* Rows of few and of many runs, in memory of exactly the size that records_sort asks for. */
+static void sorts(void)
+{
+    for (size_t round = 0; round < 40; round++) {
+        const size_t n = (size_t)below(round < 30 ? 20000 : 300), run = n / (1 + round % 5) + 1;
+        struct perf_sample *rows = block(n * sizeof *rows);
+        struct records_key *scratch = block(2 * n * sizeof *scratch);
+        for (size_t i = 0; i < n; i++)
+            rows[i].time = i % run;
+        records_sort(rows, n, scratch);
+        for (size_t i = 1; i < n; i++)
+            CHECK(rows[i - 1].time <= rows[i].time);
+        free(rows);
+        free(scratch);
+    }
+}
+
 int main(void)
 {
     truncated();
+    sorts();
     printf("%llx\n", (unsigned long long)(records() ^ counters() ^ rings()));
     return 0;
 }

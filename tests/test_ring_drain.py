@@ -1,5 +1,6 @@
 """ring.drain_into: many rings in one call, each getting its share, nothing consumed where something is wrong."""
 
+import errno
 import itertools
 import random
 
@@ -239,6 +240,26 @@ def test_no_header_is_looked_at_in_a_buffer_of_exactly_what_waits():
     with pytest.raises(records.CorruptRecord):
         ring.drain_into(pages, bytearray(8 * 24 - 1))
     assert ring.drain_into(pages, bytearray(8 * 24)) == 8 * 24
+    pages = filled([*numbered(0, 1, 200), corrupt[0]], numbered(1, 1))  # behind a record larger than an equal share
+    assert ring.drain_into(pages, bytearray(200 + 2 * 24)) == 200 + 2 * 24
+
+
+def test_the_raw_function_returns_minus_one():
+    """As all of lib: -1 and errno, for a ring that is none, a corrupt header and a buffer that is too small."""
+    shares, needed, buffer = ffi.new("struct ring_share[]", 2), ffi.new("size_t *"), ffi.new("char[]", 1000)
+
+    def drain(page, size):
+        pages, sizes = ffi.new("struct perf_event_mmap_page *[]", [page]), ffi.new("uint64_t[]", [PAGE_SIZE])
+        return lib.ring_drain(pages, sizes, 1, buffer, size, shares, needed), ffi.errno
+
+    (no_ring,) = filled([])
+    no_ring.data_head = no_ring.data_tail + 1
+    (corrupt,) = filled([record(b.PERF_RECORD_LOST, u64(1, 1), size=9)])
+    (good,) = filled(numbered(0, 1))
+    assert drain(no_ring, 1000) == (-1, errno.EINVAL)
+    assert drain(corrupt, 16) == (-1, errno.EBADMSG)
+    assert drain(good, 16) == (-1, errno.ENOBUFS)
+    assert needed[0] == 24
 
 
 def test_a_page_that_goes_between_two_calls_is_noticed(event):
