@@ -46,7 +46,7 @@ static size_t largest_record(const struct span *s)
 {
     size_t size, largest = 0;
 
-    for (uint64_t done = 0; done < s->available && (size = record_size(s, done)) != 0; done += size)
+    for (uint64_t done = 0; (size = record_size(s, done)) != 0; done += size)
         largest = size > largest ? size : largest;
     return largest;
 }

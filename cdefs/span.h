@@ -82,13 +82,12 @@ static inline size_t record_size(const struct span *s, uint64_t done)
 }
 
 /* The total size of as many leading records of the span as fit into `size` bytes. `*next` is the size of the record
- * after them; 0 if that one is corrupt. */
+ * after them; 0 if that one is corrupt, or there is none. */
 static inline size_t whole_records(const struct span *s, size_t size, size_t *next)
 {
     size_t done = 0;
 
-    *next = 0;
-    while (done < s->available && (*next = record_size(s, done)) != 0 && *next <= size - done)
+    while ((*next = record_size(s, done)) != 0 && *next <= size - done)
         done += *next;
     return done;
 }
