@@ -135,24 +135,11 @@ def test_an_event_of_few_cpus_is_opened_on_those():
             one.close()
 
 
-@pytest.fixture
-def cgroup():
-    """A new cgroup in the hierarchy that perf events know: its name and its directory."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
-    name = f"perf-event-open-sys-{os.getpid()}"
-    try:
-        path = requested.cgroup_directory(name)
-        os.mkdir(path)
-    except OSError as error:
-        pytest.skip(f"no cgroup can be made here: {error}")
-    yield name, path
-    os.rmdir(path)
-
-
 def test_a_cgroup_is_counted_alone(cgroup):
     """What enters it is counted, on every CPU; an event of no cgroup counts all."""
-    name, path = cgroup
+    path = cgroup()
+    name = os.path.basename(path)
+    assert requested.cgroup_directory(name) == path
     script = f"echo $$ > {path}/cgroup.procs; ls / > /dev/null; echo $$ > {path}/../cgroup.procs"
     for named in (name, path):
         row = json_rows("-e", "page-faults", "-G", named, "--", "sh", "-c", script)["page-faults"]
