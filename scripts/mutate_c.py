@@ -17,11 +17,8 @@ import itertools
 import multiprocessing
 import os
 import re
-import resource
 import runpy
-import select
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -31,11 +28,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-# Imported once here, so that the forked process of each mutant has them.
-import hypothesis.strategies
-import numpy  # noqa: F401
 import pytest
-from hypothesis import Phase
+from forked_tests import SECONDS, ForkedTests, run_pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # The tests of each file, as patterns, those that find most first. After them tests/sanitize.c runs, as in
@@ -68,13 +62,6 @@ TESTS = {
 }
 FORK = multiprocessing.get_context("fork")
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1"]
-SECONDS, CPU_SECONDS = 120, 60  # a run of tests that takes longer counts as hanging
-# One example that fails is enough: the search for the smallest one takes longer than all other tests.
-hypothesis.settings.register_profile(
-    "mutation",
-    hypothesis.settings(derandomize=True, deadline=None, database=None),
-    phases=[Phase.explicit, Phase.generate],
-)
 
 SWAPS = {
     "<": ["<=", ">="],
@@ -180,44 +167,6 @@ def users(cdefs: Path, file: str) -> list[Path]:
     return sorted({user for path in including for user in users(cdefs, path.name)})
 
 
-def succeeds(run: Callable[[], int], cpu_seconds: int = CPU_SECONDS) -> bool:
-    """Run a function in a forked process, without output; False if it returns another status than 0, crashes or hangs."""
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setsid()
-            resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
-            for number in (1, 2):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-            os._exit(run())
-        finally:
-            os._exit(1)
-    with open(os.pidfd_open(child)) as end:
-        ended, _, _ = select.select([end], [], [], SECONDS)
-    if not ended:
-        os.killpg(child, signal.SIGKILL)
-    return os.waitpid(child, 0)[1] == 0
-
-
-def run_pytest(root: Path, tests: list[str], *plugins: object) -> int:
-    """Run tests of the tree at *root* until one fails. The process's working directory and import path are changed."""
-    # mutmut names the functions that it adds so; tests that try every function of a module are not for these.
-    options = ["-x", "-q", "-pno:cacheprovider", "-Wignore::pytest.PytestAssertRewriteWarning", "-knot mutmut"]
-    os.chdir(root)
-    sys.path.insert(0, str(root))
-    return pytest.main([*options, "--hypothesis-profile=mutation", *tests], plugins=plugins)
-
-
-def tests_pass(root: Path, tests: list[str], **environment: str) -> bool:
-    """Run tests of the tree at *root*, in a forked process, until one fails; False if one does, or hangs."""
-
-    def run() -> int:
-        os.environ.update(environment)
-        return run_pytest(root, tests)
-
-    return succeeds(run)
-
-
 class Copy:
     """A copy of the tree, with every object file, in which one mutant at a time is built and tested.
 
@@ -236,7 +185,8 @@ class Copy:
         runpy.run_path(str(directory / "build_perf.py"))["ffibuilder"].emit_c_code(str(module))
         names = re.findall(r"\b_cffi_d_(\w+)\(", module.read_text())
         exported = '__attribute__((visibility("default")))'
-        table.write_text(f'#include "perf_event_open_sys.h"\n{exported} void *functions[] = {{{", ".join(names)}}};\n')
+        included = '#define PERF_EVENT_OPEN_SYS_BUILD\n#include "perf_event_open_sys.h"\n'
+        table.write_text(f"{included}{exported} void *functions[] = {{{', '.join(names)}}};\n")
         # With these macros the header's declarations of functions define pointers to functions.
         pointers.write_text("".join(f"#define {name} (*pointer_to_{name})\n" for name in names))
         with module.open("a") as text:
@@ -305,35 +255,23 @@ def use(root: Path, library: Path) -> None:
 
 
 class Trial:
-    """A plugin of pytest, which does not run the collected tests once, but for every mutant, in a forked process."""
+    """A plugin of pytest, which does not run the collected tests once, but for every mutant."""
 
     def __init__(self, copy: Copy, mutants: list[Mutant], results: Results) -> None:
         self.copy, self.mutants, self.results = copy, mutants, results
-        self.cpu_seconds = CPU_SECONDS
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Judge all mutants; stop if the tests fail without one."""
-        if not self.passes(session, None):
+        """Judge all mutants; fail if the tests fail without one."""
+        tests = ForkedTests(session.items)
+        if not tests.pass_with(lambda: None):
             raise session.Failed("the tests fail before anything is changed")
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        self.cpu_seconds = 2 + int(3 * (used.ru_utime + used.ru_stime))
         for mutant in self.mutants:
-            self.results.put((mutant, self.copy.judge(mutant, lambda library: self.passes(session, library))))
+
+            def passes(library: Path) -> bool:
+                return tests.pass_with(lambda: use(self.copy.root, library))
+
+            self.results.put((mutant, self.copy.judge(mutant, passes)))
         return True
-
-    def passes(self, session: pytest.Session, library: Path | None) -> bool:
-        """Run the tests until one fails, with the functions of a mutant's library; False if one does, or hangs."""
-
-        def run() -> int:
-            if library:
-                use(self.copy.root, library)
-            for item, following in zip(session.items, [*session.items[1:], None], strict=True):
-                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-                if session.testsfailed:
-                    return 1
-            return 0
-
-        return succeeds(run, self.cpu_seconds)
 
 
 def judge_all(copy: Copy, mutants: list[Mutant], results: Results) -> None:

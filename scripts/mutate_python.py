@@ -17,7 +17,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from mutate_c import tests_pass
+from forked_tests import tests_pass
 
 ROOT = Path(__file__).resolve().parent.parent
 MUTANTS = ROOT / "mutants"  # where mutmut copies the tree to
