@@ -9,6 +9,7 @@ import struct
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.encode import record, u64
@@ -100,6 +101,8 @@ def test_features_that_are_given_replace_those_that_are_known(tmp_path):
         ({"hostnam": "a"}, "no feature 'hostnam'; did you mean hostname"),
         ({"cpu_topology": [1]}, "give the feature 'cpu_topology' as the bytes of its section, not as list"),
         ({"nrcpus": 3}, "no value of the feature 'nrcpus': 3 "),
+        ({255: "text"}, "give the feature 255 as the bytes of its section, not as str"),
+        ({256: b""}, "no feature 256"),
         ({"total_mem": -1}, "no value of the feature 'total_mem': -1 "),
     ],
 )
@@ -108,6 +111,30 @@ def test_features_that_cannot_be_are_refused(features, message, tmp_path):
     with pytest.raises(ValueError, match=re.escape(message)):
         perf_data.create(tmp_path / "data", [(PLAIN, [7], "one")], features=features)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    """The reader finds events, features and records; written again by what it gave, they make the same file."""
+    event = perf_data.Event(WITH_TRAILER, (7, 9), "mine:u")
+    features: dict[Any, Any] = {
+        "group_desc": [("{a}", 0, 2)],
+        "sample_time": (3, 4),
+        "cpuid": "a,b",
+        "clockid": 1,
+        "hostname": "h",
+    }
+    features |= {200: b"of a later perf", "build_id": [(-1, bytes(range(20)), "/bin/a b")], "cmdline": ["a", "\udcff"]}
+    with perf_data.create(tmp_path / "data", [event], features=features) as writer:
+        writer.synthesize(os.getpid())
+        writer.finished_round()
+    with perf_data.open(tmp_path / "data") as reader:
+        assert [(one.ids, one.name) for one in reader.events] == [((7, 9), "mine:u")]
+        found = {name: reader.features[name] for name in features}
+        assert found == features | {"cmdline": ("a", "\udcff")}
+        with perf_data.create(tmp_path / "copy", reader.events, features=reader.features) as copy:
+            for chunk in reader.chunks():
+                copy.write(chunk)
+    assert (tmp_path / "copy").read_bytes() == (tmp_path / "data").read_bytes()
 
 
 def test_a_process_that_is_killed_leaves_all_that_it_wrote(tmp_path):
@@ -156,7 +183,7 @@ def test_a_disk_too_full_for_the_features_leaves_the_records(tmp_path):
     def fill():
         writer = perf_data.create(tmp_path / "data", [(PLAIN, [7], "one")])
         writer.write(ips(1000))
-        size = os.path.getsize(tmp_path / "data") - 4096 + 8  # without what is reserved
+        size = os.path.getsize(tmp_path / "data") + 8
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
         writer.close()
 

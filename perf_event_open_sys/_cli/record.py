@@ -151,7 +151,7 @@ class Record:
 
     def _record(self, recorder: Recorder, command: Command | None, destination: Destination) -> int:
         """Let the command run, and write what is sampled until the end; return the command's exit status."""
-        features: dict[str, object] = {
+        features: dict[str | int, object] = {
             "version": f"perf_event_open_sys {__version__}",
             "group_desc": recorder.group_desc() or None,
         }
@@ -228,7 +228,7 @@ class Destination:
         is_file = stat.S_ISREG(os.lstat(path).st_mode) if os.path.lexists(path) else bool(path)
         self._temporary = self._first_name = f"{path}.{os.getpid()}" if is_file else ""
 
-    def create(self, events: list[perf_data.Event], features: dict[str, object]) -> perf_data.Writer:
+    def create(self, events: list[perf_data.Event], features: dict[str | int, object]) -> perf_data.Writer:
         """Create the file."""
         path, self._temporary = self._temporary, ""  # until it is there
         writer = perf_data.create(path or self.path, events, features=features)

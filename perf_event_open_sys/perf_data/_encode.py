@@ -84,8 +84,16 @@ def _strings(texts: Sequence[str]) -> bytes:
     return pack("=I", len(texts)) + b"".join(map(string, texts))
 
 
-def _pmu_mappings(pmus: Mapping[int, str]) -> bytes:
-    return pack("=I", len(pmus)) + b"".join(pack("=I", kind) + string(name) for kind, name in pmus.items())
+def _pmu_mappings(pmus: Mapping[str, int]) -> bytes:
+    return pack("=I", len(pmus)) + b"".join(pack("=I", kind) + string(name) for name, kind in pmus.items())
+
+
+def _build_ids(build_ids: Iterable[tuple[int, bytes, str]]) -> bytes:
+    rows = ((identity, os.fsencode(name)) for _, identity, name in build_ids)
+    kinds = {True: lib.PERF_RECORD_MISC_KERNEL, False: lib.PERF_RECORD_MISC_USER}
+    return b"".join(
+        build_id(identity, name, kinds[name.startswith((b"[kernel", b"/lib/modules/"))]) for identity, name in rows
+    )
 
 
 def _group_desc(groups: Sequence[tuple[str, int, int]]) -> bytes:
@@ -98,6 +106,8 @@ _ENCODERS: dict[str, Callable[[Any], bytes]] = {
     "nrcpus": lambda numbers: pack("=II", *numbers),
     "total_mem": lambda kib: pack("=Q", kib),
     "cmdline": _strings,
+    "build_id": _build_ids,
+    "event_desc": lambda events: event_desc(events, attr_size(event[0] for event in events)),
     "pmu_mappings": _pmu_mappings,
     "group_desc": _group_desc,
     "sample_time": lambda times: pack("=QQ", *times),
@@ -105,7 +115,7 @@ _ENCODERS: dict[str, Callable[[Any], bytes]] = {
 }
 
 
-def feature(name: str, value: Any) -> bytes:
+def feature(name: str | int, value: Any) -> bytes:
     """Return the content of a feature's section, from a value as the reader gives it, or from bytes, as they are.
 
     Raises:
@@ -113,7 +123,7 @@ def feature(name: str, value: Any) -> bytes:
     """
     if isinstance(value, bytes):
         return value
-    if name not in _ENCODERS:
+    if isinstance(name, int) or name not in _ENCODERS:
         raise ValueError(f"give the feature {name!r} as the bytes of its section, not as {type(value).__name__}")
     try:
         return _ENCODERS[name](value)

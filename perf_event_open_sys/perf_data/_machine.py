@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from ..bindings import perf_event_attr_p
 
 
-def features(attrs: Iterable[perf_event_attr_p]) -> dict[str, Any]:
+def features(attrs: Iterable[perf_event_attr_p]) -> dict[str | int, Any]:
     """Return the features that are known before anything is recorded, by name, without those that cannot be found out."""
     uname = os.uname()
-    found: dict[str, Any] = {
+    found: dict[str | int, Any] = {
         "hostname": uname.nodename,
         "osrelease": uname.release,
         "version": "perf_event_open_sys",
@@ -29,7 +29,7 @@ def features(attrs: Iterable[perf_event_attr_p]) -> dict[str, Any]:
         "cpudesc": _cpu_description(),
         "total_mem": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024,
         "cmdline": sys.orig_argv,
-        "pmu_mappings": {pmu.type: pmu.name for pmu in _events.pmus().values()},
+        "pmu_mappings": {pmu.name: pmu.type for pmu in _events.pmus().values()},
     }
     clocks = [attr.clockid for attr in attrs if attr.use_clockid]
     if clocks:

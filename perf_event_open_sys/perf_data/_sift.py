@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._buffers import from_buffer
+from .._memory import new_uncleared
 from .._native import ffi, lib
 from .._walk import CorruptRecord, at
 
@@ -11,9 +12,9 @@ if TYPE_CHECKING:
     from .._native import _Buffer
     from ..bindings import perf_record_p
 
-_BATCH = 1024  # how many records are looked at in one call into C
+_BATCH = 8192  # how many records are looked at in one call into C
 _TYPES, _ADDRESSES, _OFFSET = ffi.typeof("uint32_t[]"), ffi.typeof("uintptr_t[]"), ffi.typeof("size_t *")
-_SAMPLE = bytes(ffi.buffer(ffi.new("uint32_t *", lib.PERF_RECORD_SAMPLE)))
+_SAMPLES = bytes(ffi.buffer(ffi.new(_TYPES, [lib.PERF_RECORD_SAMPLE] * _BATCH)))
 
 
 def sift(buffer: _Buffer) -> tuple[int, list[perf_record_p]]:
@@ -24,13 +25,14 @@ def sift(buffer: _Buffer) -> tuple[int, list[perf_record_p]]:
     """
     base = from_buffer(buffer)
     begin = int(ffi.cast("uintptr_t", base))
-    types, addresses, offset = ffi.new(_TYPES, _BATCH), ffi.new(_ADDRESSES, _BATCH), ffi.new(_OFFSET)
+    types, addresses = new_uncleared(_TYPES, _BATCH), new_uncleared(_ADDRESSES, _BATCH)
+    offset = ffi.new(_OFFSET)
     n_samples, others = 0, []
     while found := lib.records_walk(base, len(base), offset, types, addresses, _BATCH):
         if found < 0:
             raise CorruptRecord(offset[0], n_samples)
-        # Most often all are samples, which bytes.count() finds out faster than a loop.
-        if bytes(ffi.buffer(types, 4 * found)).count(_SAMPLE) == found:
+        # Most often all are samples, which a comparison of bytes finds out much faster than a loop.
+        if bytes(ffi.buffer(types, 4 * found)) == _SAMPLES[: 4 * found]:
             n_samples += found
             continue
         kinds = ffi.unpack(types, found)
@@ -43,7 +45,8 @@ def sift(buffer: _Buffer) -> tuple[int, list[perf_record_p]]:
 def whole_records(buffer: _Buffer, size: int) -> int:
     """Return the size of as many leading records of *buffer* as fit into *size* bytes."""
     base = from_buffer(buffer)
-    types, addresses, offset = ffi.new(_TYPES, _BATCH), ffi.new(_ADDRESSES, _BATCH), ffi.new(_OFFSET)
+    types, addresses = new_uncleared(_TYPES, _BATCH), new_uncleared(_ADDRESSES, _BATCH)
+    offset = ffi.new(_OFFSET)
     while lib.records_walk(base, max(0, min(size, len(base))), offset, types, addresses, _BATCH) > 0:
         pass
     return offset[0]

@@ -34,14 +34,14 @@ _MAPS = (lib.PERF_RECORD_MMAP, lib.PERF_RECORD_MMAP2)
 _LOSSES = (lib.PERF_RECORD_LOST, lib.PERF_RECORD_LOST_SAMPLES)
 _NO_CODE = lib.PERF_RECORD_MISC_MMAP_DATA | lib.PERF_RECORD_MISC_MMAP_BUILD_ID  # or its build id is in the record
 _FINISHED_ROUND = RECORD_HEADER.pack(PERF_RECORD_FINISHED_ROUND, 0, RECORD_HEADER.size)
-# Written behind the records each time, and overwritten the next time: room for the table of features on a full disk.
-_RESERVE = bytes(4096)
+_ROOM = 1024  # the table of features has fewer bytes
 _KERNEL = b"[kernel.kallsyms]"  # its name in the feature build_id
+_MOST_FEATURES = 256
 _MODE = 0o600  # as perf's: others are not to see what a user does
 
 
 def create(
-    path: str | os.PathLike[str], events: Iterable[_Event], *, features: Mapping[str, Any] | None = None
+    path: str | os.PathLike[str], events: Iterable[_Event], *, features: Mapping[str | int, Any] | None = None
 ) -> Writer:
     """Create a perf.data file; return a :class:`Writer`, whose ``with`` block ends by closing the file.
 
@@ -54,7 +54,8 @@ def create(
         events: an :class:`Event` for each event, or its three values: the attr that it was opened with; the ids of its
             file descriptors (from ``ioctls.id``); its name.
         features: what the header is to tell besides, by perf's names in lower case, as in ``{"cmdline": ["my",
-            "program"]}``; the values are those of a reader's ``features``, or the bytes of the section. The writer
+            "program"]}``; most values can be those of a reader's ``features``, and all can be the bytes of the section. A
+            feature that this module does not know has a number for a name. The writer
             itself adds ``hostname``, ``osrelease``, ``version``, ``arch``, ``nrcpus``, ``cpudesc``, ``total_mem``,
             ``cmdline``, ``pmu_mappings``, ``clockid``, ``event_desc``, ``build_id`` of all binaries that have been
             mapped as code, and, for tracepoints, ``tracing_data`` from tracefs. A value that is given replaces the
@@ -81,7 +82,9 @@ class Writer:
         size: how many bytes the records have that were written.
     """
 
-    def __init__(self, path: str | os.PathLike[str], events: Iterable[_Event], features: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], events: Iterable[_Event], features: Mapping[str | int, Any]
+    ) -> None:
         """Create the file; see :func:`create`."""
         self.n_samples = self.lost = self.size = 0
         self._path = path
@@ -89,6 +92,8 @@ class Writer:
         if not self._events:
             raise ValueError("events is empty: a perf.data file has one or more")
         self._synthesizer = Synthesizer(self._events[0].attr)
+        # size, n_samples and lost before the last writes, the first of which has ended _ROOM bytes ago, or was the first.
+        self._states: list[tuple[int, int, int]] = [(0, 0, 0)]
         self._has_kernel = False
         self._binaries: dict[bytes, int] = {}  # name -> PERF_RECORD_MISC_KERNEL or _USER, of what was mapped as code
         self._wants_build_ids = "build_id" not in features
@@ -118,15 +123,13 @@ class Writer:
         """
         view = memoryview(ffi.buffer(from_buffer(buffer)))
         n_samples, others = sift(view)
-        place = self._data + self.size
-        written, error = self._write_at(place, view)
-        if not error:
-            reserved, error = self._write_at(place + written, _RESERVE)
-            written += reserved
+        written, error = self._write_at(self._data + self.size, view)
         if error:
-            # Without the record that was written in part, and with the room that was reserved before.
-            view = view[: whole_records(view, written - len(_RESERVE))]
+            view = view[: self._make_room(view, written)]
             n_samples, others = sift(view)
+        self._states.append((self.size, self.n_samples, self.lost))
+        while len(self._states) > 1 and self.size - self._states[1][0] >= _ROOM:
+            self._states.pop(0)
         self.size += len(view)
         self.n_samples += n_samples
         for record in others:
@@ -209,7 +212,7 @@ class Writer:
     def __repr__(self) -> str:
         return f"<perf.data writer, {self.n_samples} samples in {self.size} bytes>"
 
-    def _features(self, given: Mapping[str, Any]) -> dict[int, bytes]:
+    def _features(self, given: Mapping[str | int, Any]) -> dict[int, bytes]:
         """Return the contents of the features, by number: of those *given*, and of those known without being given."""
         known = _machine.features(event.attr for event in self._events)
         known["event_desc"] = _encode.event_desc(self._events, self._attr_size)
@@ -217,10 +220,11 @@ class Writer:
             known["tracing_data"] = tracing_data(self._events) or None
         contents = {}
         for name, value in {**known, **given}.items():
-            if name not in FEATURE_NUMBERS:
-                raise ValueError(f"there is no feature {name!r}{nearest(name, FEATURE_NUMBERS)}")
+            number = name if isinstance(name, int) else FEATURE_NUMBERS.get(name, 0)
+            if not 0 < number < _MOST_FEATURES:
+                raise ValueError(f"there is no feature {name!r}{nearest(str(name), FEATURE_NUMBERS)}")
             if value is not None:
-                contents[FEATURE_NUMBERS[name]] = _encode.feature(name, value)
+                contents[number] = _encode.feature(name, value)
         return contents
 
     def _begin(self, contents: Mapping[int, bytes]) -> None:
@@ -238,12 +242,12 @@ class Writer:
         self._attrs = (place, sum(map(len, table)))
         parts += table
         place += self._attrs[1]
-        for number, content in contents.items():
+        for number, content in sorted(contents.items()):
             self._sections[number] = (place, len(content))
             parts.append(content + bytes(-len(content) % 8))
             place += len(parts[-1])
         self._data = place
-        _, error = self._write_at(0, b"".join([*parts, _RESERVE]))
+        _, error = self._write_at(0, b"".join(parts))
         if error and error.errno == ESPIPE:
             errors.failed(ESPIPE, "perf_data.create", "a perf.data file is not written in order: it cannot be a pipe")
         if error:
@@ -293,6 +297,18 @@ class Writer:
             self.lost += losses.lost
         elif header.type in _MAPS and not header.misc & _NO_CODE:
             self._binaries[name_of(record)] = header.misc & lib.PERF_RECORD_MISC_CPUMODE_MASK
+
+    def _make_room(self, view: memoryview, written: int) -> int:
+        """After a write of *view* that failed when *written* bytes of it were in the file, say how many to keep.
+
+        They are whole records, and less than was written: on a full disk the table of features, too, needs room. If the
+        little that was written is not enough, what the last calls wrote goes as well.
+        """
+        kept = whole_records(view, written - _ROOM)
+        if not kept and self.size:
+            self.size, self.n_samples, self.lost = self._states[0]
+        self._truncate(self._data + self.size + kept)
+        return kept
 
     def _write_at(self, place: int, data: bytes | memoryview) -> tuple[int, OSError | None]:
         """Write all of *data*, or what there is room for; return how many bytes, and the error that was in the way."""
