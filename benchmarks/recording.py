@@ -58,7 +58,7 @@ def recording(rounds: int) -> list[Row]:
         for baseline in ("perf record", "perf record -B -N"):
             taken: list[tuple[float, float]] = []
             lost = [0, 0]
-            for _ in range(min(rounds, 7) + 1):
+            for _ in range(min(rounds, 5) + 1):
                 pair = []
                 for place, recorder in enumerate(([*baseline.split(" "), "-q"], ours)):
                     pair.append(
