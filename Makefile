@@ -23,10 +23,11 @@ types: $(BUILT) ## mypy, pyright, and the stub files beside the module
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
 	$(BIN)/python -m mypy.stubtest perf_event_open_sys --allowlist .ci/stubtest-allowlist
-regenerate: $(BUILT) ## the stub files and the pictures; with KERNEL=<an unpacked kernel> its declarations too
+regenerate: $(BUILT) ## the stubs, the pictures, the man page and completions; with KERNEL=<an unpacked kernel> its declarations too
 	$(BIN)/python scripts/regenerate.py $(or $(KERNEL),--stubs)
 	$(BIN)/python scripts/draw_architecture.py
 	$(BIN)/python scripts/draw_ring.py
+	$(BIN)/python scripts/command_files.py
 bench: $(BUILT) ## what each call costs, beside the same in C
 	$(BIN)/python benchmarks/run.py $(ARGS)
 docs: $(BUILT) ## run what README.md and docs/ show, and follow their links
