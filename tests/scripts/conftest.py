@@ -19,6 +19,8 @@ def script():
     """The script as a module."""
     if not SCRIPT.exists():
         pytest.skip("no scripts/ beside tests/")
+    if sys.maxsize < 2**32:
+        pytest.skip("needs a 64-bit Python: the layouts that the script writes are those of 64-bit machines")
     if not shutil.which(CC[0]):
         pytest.skip(f"needs a C preprocessor ({CC[0]})")
     sys.path.insert(0, str(SCRIPT.parent))

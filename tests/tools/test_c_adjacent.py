@@ -222,28 +222,50 @@ def test_what_the_page_shows_counts(machine, shown, language):
     assert errno == 9
 
 
-def test_an_older_package_is_refused(machine):
-    """An extension of a newer header, whose table has one member more: ImportError says both versions and sizes."""
-    include = machine.directory / "newer"
-    [installed] = machine.venvs[min(VERSIONS)].parent.glob("lib/*/site-packages/perf_event_open_sys/include")
+def built_with(machine, name, change):
+    """Build the project in C with headers of which *change* makes another capi.h; return where its module is."""
+    include = machine.directory / f"{name}_include"
+    [installed] = machine.builder.parent.glob("lib/*/site-packages/perf_event_open_sys/include")
     shutil.copytree(installed, include)
-    header = (include / "capi.h").read_text()
-    version = int(re.findall(r"#define PERF_EVENT_OPEN_SYS_API_VERSION (\d+)", header)[0])
-    header = header.replace(f"API_VERSION {version}", f"API_VERSION {version + 1}")
-    (include / "capi.h").write_text(header.replace("\n};\n", "\n    int (*ring_new)(void);\n};\n"))
-    project = machine.copy(PROJECTS / "c", "newer_c")
+    (include / "capi.h").write_text(change((include / "capi.h").read_text()))
+    project = machine.copy(PROJECTS / "c", name)
     setup = project / "setup.py"
     setup.write_text(setup.read_text().replace("perf_event_open_sys.get_include()", repr(str(include))))
     [wheel] = machine.build([project])
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(machine.directory / "newer_module")
-    done = machine.python(max(VERSIONS), "-c", "import faults_c", path=machine.directory / "newer_module")
+        archive.extractall(machine.directory / f"{name}_module")
+    return machine.directory / f"{name}_module"
+
+
+VERSION = re.compile(r"(?<=#define PERF_EVENT_OPEN_SYS_API_VERSION )(\d+)")
+
+
+def test_an_older_package_is_refused(machine):
+    """An extension of a newer header, whose table has one member more: ImportError says both versions and sizes."""
+
+    def newer(header):
+        header = VERSION.sub(lambda version: str(int(version[0]) + 1), header)
+        return header.replace("\n};\n", "\n    int (*ring_new)(void);\n};\n")
+
+    done = machine.python(max(VERSIONS), "-c", "import faults_c", path=built_with(machine, "newer", newer))
     assert done.returncode == 1
     pattern = r"^ImportError: .* installed .* version (\d+) \((\d+) bytes\).* version (\d+) \((\d+) bytes\)"
     [numbers] = re.findall(pattern, done.stderr, re.M)
     installed_version, installed_size, built_version, built_size = map(int, numbers)
-    assert (installed_version, built_version) == (version, version + 1)
+    assert built_version == installed_version + 1
     assert built_size - installed_size in (4, 8)
+
+
+def test_a_newer_package_is_taken(machine):
+    """An extension of an older header, whose table lacks the last ten members, runs."""
+
+    def older(header):
+        lines = VERSION.sub("0", header).splitlines()
+        end = lines.index("};")
+        starts = [n for n in range(end) if "(*" in lines[n]]
+        return "\n".join([*lines[: starts[-10]], *lines[end:], ""])
+
+    traced(machine.python(max(VERSIONS), PROJECTS / "run.py", "faults_c", 64, path=built_with(machine, "older", older)))
 
 
 @pytest.mark.parametrize(
