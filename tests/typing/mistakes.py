@@ -14,6 +14,8 @@ def names_of_the_package() -> None:
     package.evnts  # mistake
     package.perf_event_opn  # mistake
     package.HEADER_VERSION  # mistake
+    package.lib_adress("ring_read")  # mistake
+    package.lib_address(ring.read)  # mistake
     ring.mmap(3, 8)  # mistake
     records.parze(b"", perf_event_attr())  # mistake
     counters.red(3)  # mistake

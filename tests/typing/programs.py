@@ -128,6 +128,7 @@ def names() -> str:
     assert_type(b.copy(perf_event_attr(), exclude_kernel=1), b.perf_event_attr_p)
     assert_type(b.copy(ffi.new("struct perf_counts *"), value=1), b.perf_counts_p)
     assert_type(b.perf_event_attr_from(b"").size, int)
+    assert_type(perf_event_open_sys.lib_address("ring_read"), int)
     return b.name_of("perf_event_type", total) + b.dump(perf_event_attr()) + perf_event_open_sys.HEADERS_VERSION
 
 
