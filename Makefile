@@ -33,7 +33,7 @@ bench: $(BUILT) ## what each call costs, beside the same in C
 docs: $(BUILT) ## run what README.md and docs/ show, and follow their links
 	$(PYTEST) tests/test_readme.py tests/test_docs.py tests/test_docs_blocks.py $(ARGS)
 site: $(BUILT) ## the documentation as a site: build/site/index.html; a warning is an error
-	$(BIN)/python -m sphinx -b html -nWq --keep-going -c docs . build/site
+	$(BIN)/python -m sphinx -b html -EanWq --keep-going -c docs . build/site
 mutation: $(BUILT) ## break the C code on purpose, and list what no test notices; an hour. ARGS=ring.c is one file
 	$(BIN)/python scripts/mutate_c.py $(ARGS)
 mutation-python: $(BUILT) ## the same for the package's Python

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import perf_event_open_sys
+from perf_event_open_sys import bindings, ffi
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sphinx.application import Sphinx
 
 project = "perf_event_open_sys"
@@ -52,7 +55,7 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 highlight_language = "none"  # of blocks that do not say theirs, in docstrings
 # Types in signatures: cffi's, those of the stub files, private ones, other libraries'. Links to functions are checked.
-nitpick_ignore_regex = [("py:class", r".*")]
+nitpick_ignore_regex = [("py:class", r".*"), ("c:identifier", r".*")]
 
 html_theme = "furo"
 html_title = f"{project} {release}"
@@ -96,16 +99,36 @@ def complete(_app: Sphinx, docname: str, source: list[str]) -> None:
     if docname == root_doc:
         source[0] += contents()
     elif module in MODULES:
-        source[0] += reference(f".. automodule:: perf_event_open_sys.{module}")
+        source[0] += section("Reference", f".. automodule:: perf_event_open_sys.{module}")
+        if module == "bindings":
+            source[0] += section("Structs", *structs()) + section("Constants", *constants())
     elif module == "c-api":
         own = (value for value in vars(perf_event_open_sys).values() if inspect.isfunction(value))
         names = [one.__qualname__ for one in own if one.__module__ == "perf_event_open_sys" and one.__name__[0] != "_"]
-        source[0] += reference(*(f".. autofunction:: perf_event_open_sys.{name}" for name in names))
+        source[0] += section("Reference", *(f".. autofunction:: perf_event_open_sys.{name}" for name in names))
 
 
-def reference(*directives: str) -> str:
-    """Return a section of autodoc's directives."""
-    return "\n\n## Reference\n\n```{eval-rst}\n" + "\n".join(directives) + "\n```\n"
+def structs() -> Iterator[str]:
+    """Yield an entry for each struct, with its members as in C."""
+    for name in (name for name in ffi.list_types()[1] if name.startswith("perf_")):
+        yield f"\n.. c:struct:: {name}\n   :no-contents-entry:\n"
+        for member, field in ffi.typeof(f"struct {name}").fields:
+            if not member.startswith("_"):
+                bits = f" : {field.bitsize}" if field.bitsize >= 0 else ""
+                yield f"   .. c:member:: {ffi.getctype(field.type, member)}{bits}\n      :no-contents-entry:\n"
+
+
+def constants() -> Iterator[str]:
+    """Yield an entry for each constant, with its value: large ones in hexadecimal."""
+    for name, value in sorted(vars(bindings).items()):
+        if name.isupper() and isinstance(value, int):
+            shown = hex(value) if value > 9 and "COUNT" not in name and "SIZE" not in name else value
+            yield f".. py:data:: {name}\n   :value: {shown}\n   :no-contents-entry:\n"
+
+
+def section(title: str, *directives: str) -> str:
+    """Return a section of Sphinx's directives."""
+    return f"\n\n## {title}\n\n" + "```{eval-rst}\n" + "\n".join(directives) + "\n```\n"
 
 
 def prepare(_app: Sphinx, what: str, _name: str, _obj: object, _options: object, lines: list[str]) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import pytest
 
 import perf_event_open_sys
+from perf_event_open_sys import lib
 from perf_event_open_sys.__main__ import SUBCOMMANDS
 from perf_event_open_sys._cli.options import Subcommand
 
@@ -41,7 +42,7 @@ def entries(site):
     """The names that the site has an entry for, each with its page."""
     packed = (site / "objects.inv").read_bytes().split(b"\n", 4)[4]
     lines = [line.split(" ") for line in zlib.decompress(packed).decode().splitlines()]
-    return {name: uri.split("#")[0] for name, kind, _, uri, *_ in lines if kind.startswith("py:")}
+    return {name: uri.split("#")[0] for name, kind, _, uri, *_ in lines if kind.startswith(("py:", "c:struct"))}
 
 
 def public_modules():
@@ -74,6 +75,14 @@ def test_each_public_function_and_class_has_an_entry_on_the_page_of_its_module(e
     wanted |= {f"perf_event_open_sys.{name}": "docs/c-api.html" for name in public_names(perf_event_open_sys)}
     assert len(wanted) > 60
     assert {name: entries.get(name) for name in wanted} == wanted
+
+
+def test_each_constant_and_struct_has_an_entry(entries):
+    """Whoever searches for a name of the kernel's finds its value, or its members."""
+    constants = {name for name in dir(lib) if re.match(r"PERF_|HW_BREAKPOINT_", name)}
+    assert {"PERF_SAMPLE_ADDR", "PERF_RECORD_LOST"} <= constants
+    assert {name for name in constants if f"perf_event_open_sys.bindings.{name}" not in entries} == set()
+    assert {"perf_sample", "perf_counts", "perf_event_attr", "perf_record_mmap2"} <= set(entries)
 
 
 class Page(HTMLParser):
