@@ -103,6 +103,14 @@ def test_the_capsule_is_made_once_and_has_the_name_of_its_place():
     assert load(b"perf_event_open_sys._C_API", 0) == capsule_address()
 
 
+@needs_list
+def test_the_line_for_meson_is_the_examples():
+    """What the page shows is what the project in C++ is built with."""
+    root = LIST.parent.parent
+    [line] = re.findall(r"^```meson\n(.*)\n```$", (root / "docs/c-api.md").read_text(), re.M)
+    assert line in (root / "examples/c-adjacent/cpp/meson.build").read_text().splitlines()
+
+
 def test_an_import_makes_no_capsule():
     """``import perf_event_open_sys`` loads neither ctypes nor the module of the C API."""
     script = "import perf_event_open_sys, sys; print({'ctypes', 'perf_event_open_sys._capi'} & {*sys.modules})"

@@ -2,7 +2,7 @@
 
 Extensions that are installed somewhere were compiled with the places, types and layouts of a release. So a line that came
 with an earlier release stays as it is, and what is new is added behind it. What came with the version in the package's
-``__version__``, which is not released yet, may still change.
+``__version__`` may still change, until CHANGELOG.md has a heading for that release.
 """
 
 from __future__ import annotations
@@ -62,16 +62,15 @@ class Line(NamedTuple):
 
 def listed(module: Module, layouts: dict[str, Layout], root: Path) -> list[Line]:
     """Return the lines that the list has to have: those that are there, in their order, and what is new."""
-    path = root / "perf_event_open_sys" / "__init__.py"
-    found = re.search(r'(?m)^__version__ = "(.+)"$', path.read_text()) if path.exists() else None
-    now = found[1] if found else "0"
+    now = "".join(_found(r'^__version__ = "(.+)"$', root / "perf_event_open_sys" / "__init__.py"))
+    is_released = now in _found(r"^## \[(.+?)\]", root / "CHANGELOG.md")
     wanted = {name: prototype.types for name, prototype in module.prototypes.items()}
     for name in (name for name in layouts if name not in module.kernel_structs):
         fields = "".join(f" {field} {offset}" for field, offset in layouts[name].offsets.items())
         wanted[name] = f"{name} {layouts[name].size}{fields}"
     kept = []
     for number, line in _committed(root / LIST):
-        if line.release != now and wanted.get(line.name) != line.what:
+        if (is_released or line.release != now) and wanted.get(line.name) != line.what:
             change = f"is now {wanted[line.name]}" if line.name in wanted else "is gone"
             stop(
                 f"{LIST}:{number}",
@@ -80,8 +79,14 @@ def listed(module: Module, layouts: dict[str, Layout], root: Path) -> list[Line]
             )
         if line.name in wanted:
             kept.append(line._replace(what=wanted.pop(line.name)))
+    if is_released and wanted:
+        stop(LIST, f"{', '.join(wanted)}: new since {now} was released. Set __version__ to the next release first")
     kept += [Line(now, name, what) for name, what in wanted.items()]
     return sorted(kept, key=lambda line: line.name not in module.prototypes)
+
+
+def _found(pattern: str, path: Path) -> list[str]:
+    return re.findall(f"(?m){pattern}", path.read_text()) if path.exists() else []
 
 
 def _committed(path: Path) -> list[tuple[int, Line]]:

@@ -106,6 +106,18 @@ def test_what_is_not_released_may_change(script, project, before, after, _):
     assert len(listed(project)) == len(FIRST)
 
 
+def test_what_the_changelog_calls_released_does_not_change_either(script, project, capsys):
+    """Before ``__version__`` is the next one: a line stays as it is, and a new function has no release to come with."""
+    put(project, {"CHANGELOG.md": "# Changelog\n\n## [Unreleased]\n\n## [1.0] - 2026-12-01\n"})
+    assert script.main(["--stubs", "--check"]) == 0
+    put(project, {"cdefs/ring.h": RING.replace("size_t size", "int size")})
+    assert script.main(["--stubs"]) == 2
+    assert "is now long ring_new_read(const struct ring_new *, void *, int," in capsys.readouterr().err
+    put(project, {"cdefs/ring.h": RING, "cdefs/counters.h": "void counters_new(void);\n"})
+    assert script.main(["--stubs"]) == 2
+    assert "counters_new: new since 1.0 was released. Set __version__" in capsys.readouterr().err
+
+
 def test_names_of_parameters_may_change(script, released):
     """They are no part of the table."""
     put(released, {"cdefs/ring.h": RING.replace("void *buffer", "void *memory")})
