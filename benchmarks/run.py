@@ -18,6 +18,7 @@ import capturing
 import counting
 import decoding
 import draining
+import perf_data
 import recording
 from measure import c_baseline, table
 
@@ -39,6 +40,7 @@ def main() -> None:
         *decoding.columns(c, c_ffi, options.rounds),
         *decoding.sorting(options.rounds),
         *decoding.tracepoints(options.rounds),
+        *perf_data.reading(options.rounds),
         *capturing.captures(options.rounds),
         *recording.recording(options.rounds),
         *counting.hardware_peer(options.rounds),

@@ -8,7 +8,7 @@ from perf_event_open_sys import ffi, records
 from .perf import perf
 from .perf_files import read_file
 
-RAW = re.compile(r"0x([0-9a-f]+)@\S+ \[0x([0-9a-f]+)\]: event: (\d+)$")
+RAW = re.compile(r"(?:0x)?([0-9a-f]+)@\S+ \[0x([0-9a-f]+)\]: event: (\d+)$")
 BYTES = re.compile(r"\.  [0-9a-f]{4}:  ((?:[0-9a-f]{2} )+)")
 RECORD = re.compile(r"(?:-?\d+ )?(\d+) 0x([0-9a-f]+) \[0x([0-9a-f]+)\]: PERF_RECORD_(\w+)(.*)$")
 SAMPLED = re.compile(
