@@ -13,7 +13,7 @@ EVENTS = ("task-clock:u", "page-faults:u", "cycles:u", "instructions:u")
 READ_FORMAT = b.PERF_FORMAT_GROUP | b.PERF_FORMAT_TOTAL_TIME_ENABLED | b.PERF_FORMAT_TOTAL_TIME_RUNNING
 
 
-def measure(function, repeat=101):
+def measure(function, repeat=21):
     """Call *function* many times; return the median of each event, by name, of the calls without an empty call's cost."""
     fds, names = [], []
     for name in EVENTS:  # one group: its events are on the PMU together, or not at all
