@@ -123,14 +123,14 @@ class Record:
         sampling = Sampling(self.options, of_cpus=self.of_cpus, of_command=self.of_command)
         texts = [",".join(self.options.events)] if self.options.events else DEFAULTS
         for text in texts:
-            recorder = Recorder(sampling.groups(text))
+            recorder = Recorder(sampling.groups(text), self.options.pages)
             try:
                 recorder.open(targets)
                 if text != texts[-1] and any(counter.reason and not counter.refusal for counter in recorder.counters):
                     recorder.close()
                     continue
                 refuse("record", [counter for counter in recorder.counters if counter.reason])
-                recorder.map(self.options.pages)
+                recorder.map()
             except BaseException:
                 recorder.close()
                 raise

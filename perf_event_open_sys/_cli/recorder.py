@@ -13,6 +13,8 @@ from .counter import Counter, open_in_group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ..bindings import perf_event_mmap_page_p
     from ..perf_data import Writer
     from . import counter
@@ -29,10 +31,16 @@ class Recorder:
     target starts can have a ring only if they are of one CPU.
     """
 
-    def __init__(self, groups: list[list[counter.Event]]) -> None:
+    def __init__(self, groups: list[list[counter.Event]], pages: int) -> None:
+        """Take the events, and the size of a ring in pages; 0 is that of which every user may have one for each CPU."""
         self.groups = [[Counter(event) for event in group] for group in groups]
         self.counters = [counter for group in self.groups for counter in group]
-        self.pages: list[perf_event_mmap_page_p] = []
+        self.rings: list[perf_event_mmap_page_p] = []
+        self._asked, self._pages = pages, pages or _free_pages()
+        for each in self.counters:
+            # poll(2) returns when a quarter is full: the other three are for what comes until this process gets a CPU.
+            attr: Any = each.event.attr
+            attr.watermark, attr.wakeup_watermark = 1, self._pages * mmap.PAGESIZE // 4
         self._buffer = memoryview(b"")
 
     def open(self, targets: list[_Target]) -> None:
@@ -58,8 +66,8 @@ class Recorder:
             place += len(group)
         return described
 
-    def map(self, pages: int) -> None:
-        """Map the rings, of so many pages; 0: of as many as an ordinary user may have, or fewer where these are too many.
+    def map(self) -> None:
+        """Map the rings; smaller ones where no size was asked for, and this user may not have so much memory.
 
         Raises:
             ValueError: no event is open: all threads have ended meanwhile.
@@ -70,22 +78,30 @@ class Recorder:
             for (_, cpu, _), fd in zip(counter.targets, counter.fds, strict=True):
                 if fd >= 0 and cpu not in first:
                     first[cpu] = fd
-                    page, pages = _mapped(fd, pages)
-                    self.pages.append(page)
+                    self.rings.append(self._mapped(fd))
                 elif fd >= 0:
                     ioctls.set_output(fd, first[cpu])
         if not first:
             raise ValueError("all threads have ended that were to be sampled")
-        everything = sum(page.data_size for page in self.pages)
-        slack = len(self.pages) * _LARGEST_RECORD
+        everything = sum(page.data_size for page in self.rings)
+        slack = len(self.rings) * _LARGEST_RECORD
         self._buffer = memoryview(bytearray(min(everything, max(_LARGEST_BUFFER, slack)) + slack))
+
+    def _mapped(self, fd: int) -> perf_event_mmap_page_p:
+        while True:
+            try:
+                return ring.map(fd, self._pages)
+            except OSError as error:
+                if self._asked or error.errno != EPERM or self._pages == 1:
+                    raise
+                self._pages //= 2
 
     def drain(self, writer: Writer) -> None:
         """Write all that is in the rings."""
-        slack = len(self.pages) * _LARGEST_RECORD
+        slack = len(self.rings) * _LARGEST_RECORD
         complete = False
         while not complete:
-            size = ring.drain_into(self.pages, self._buffer)
+            size = ring.drain_into(self.rings, self._buffer)
             if not size:
                 return
             writer.write(self._buffer[:size])
@@ -111,23 +127,11 @@ class Recorder:
 
     def close(self) -> None:
         """Unmap the rings and close all events."""
-        pages, self.pages = self.pages, []
+        pages, self.rings = self.rings, []
         for page in pages:
             ffi.release(page)
         for counter in self.counters:
             counter.close()
-
-
-def _mapped(fd: int, pages: int) -> tuple[perf_event_mmap_page_p, int]:
-    """Map the ring of an event; return it, and how many pages it has."""
-    tried = pages or _free_pages()
-    while True:
-        try:
-            return ring.map(fd, tried), tried
-        except OSError as error:
-            if pages or error.errno != EPERM or tried == 1:
-                raise
-            tried //= 2
 
 
 def _free_pages() -> int:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from .._native import _Buffer
+    from .._native import _Buffer, _Bytes
     from ..bindings import perf_event_attr_p, perf_record_p
 
     _Event = tuple[perf_event_attr_p, Iterable[int], str]
@@ -34,6 +34,7 @@ _MAPS = (lib.PERF_RECORD_MMAP, lib.PERF_RECORD_MMAP2)
 _LOSSES = (lib.PERF_RECORD_LOST, lib.PERF_RECORD_LOST_SAMPLES)
 _NO_CODE = lib.PERF_RECORD_MISC_MMAP_DATA | lib.PERF_RECORD_MISC_MMAP_BUILD_ID  # or its build id is in the record
 _FINISHED_ROUND = RECORD_HEADER.pack(PERF_RECORD_FINISHED_ROUND, 0, RECORD_HEADER.size)
+_DATA_SIZE_AT = 48  # where the header has the size of the records
 _ROOM = 1024  # the table of features has fewer bytes
 _KERNEL = b"[kernel.kallsyms]"  # its name in the feature build_id
 _MOST_FEATURES = 256
@@ -121,11 +122,11 @@ class Writer:
             OSError: ``ENOSPC``, …; of *buffer*, as many whole records were written as there was room for.
             ValueError: the file is closed.
         """
-        view = memoryview(ffi.buffer(from_buffer(buffer)))
+        view: memoryview | _Bytes = ffi.buffer(from_buffer(buffer))
         n_samples, others = sift(view)
         written, error = self._write_at(self._data + self.size, view)
         if error:
-            view = view[: self._make_room(view, written)]
+            view = memoryview(view)[: self._make_room(view, written)]
             n_samples, others = sift(view)
         self._states.append((self.size, self.n_samples, self.lost))
         while len(self._states) > 1 and self.size - self._states[1][0] >= _ROOM:
@@ -134,7 +135,7 @@ class Writer:
         self.n_samples += n_samples
         for record in others:
             self._note(record)
-        self._write_header()
+        self._write_at(_DATA_SIZE_AT, pack("=Q", self.size))
         if error:
             raise error
 
@@ -144,7 +145,10 @@ class Writer:
         Readers sort the records by time: of what was written before the last but one call of this method, they know
         then that nothing older comes. Call it each time that all rings have been emptied (not if one was read in part).
         """
-        self.write(_FINISHED_ROUND)
+        _, error = self._write_at(self._data + self.size, _FINISHED_ROUND)
+        if error:
+            raise error
+        self.size += len(_FINISHED_ROUND)
 
     def synthesize(self, pid: int | None = None) -> None:
         """Write records of what runs already, as the kernel would have written them when it began.
@@ -298,7 +302,7 @@ class Writer:
         elif header.type in _MAPS and not header.misc & _NO_CODE:
             self._binaries[name_of(record)] = header.misc & lib.PERF_RECORD_MISC_CPUMODE_MASK
 
-    def _make_room(self, view: memoryview, written: int) -> int:
+    def _make_room(self, view: _Buffer, written: int) -> int:
         """After a write of *view* that failed when *written* bytes of it were in the file, say how many to keep.
 
         They are whole records, and less than was written: on a full disk the table of features, too, needs room. If the
@@ -310,14 +314,15 @@ class Writer:
         self._truncate(self._data + self.size + kept)
         return kept
 
-    def _write_at(self, place: int, data: bytes | memoryview) -> tuple[int, OSError | None]:
+    def _write_at(self, place: int, data: bytes | memoryview | _Bytes) -> tuple[int, OSError | None]:
         """Write all of *data*, or what there is room for; return how many bytes, and the error that was in the way."""
         if self._fd < 0:
             raise ValueError("the perf.data file is closed")
-        view, written = memoryview(data), 0
+        written = 0
         try:
-            while written < len(view):
-                written += os.pwrite(self._fd, view[written:], place + written)
+            written = os.pwrite(self._fd, data, place)
+            while written < len(data):
+                written += os.pwrite(self._fd, memoryview(data)[written:], place + written)
         except OSError as error:
             error.filename = os.fspath(self._path)
             return written, error
