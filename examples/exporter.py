@@ -25,6 +25,7 @@ from perf_event_open_sys import counters, events, ffi, perf_event_open, targets
 
 TIMES = b.PERF_FORMAT_TOTAL_TIME_ENABLED | b.PERF_FORMAT_TOTAL_TIME_RUNNING
 UNITS = {"msec": ("seconds", 1e-3), "Joules": ("joules", 1), "MiB": ("bytes", 1 << 20)}  # Prometheus wants base units
+SPARE = 16  # files that are left for those who scrape, if the events use up all others
 REMEMBERED = 3600  # seconds for which the counts of a target that is gone are kept, should it come back
 
 
@@ -75,6 +76,7 @@ class Exporter:
         """Open all events on a place."""
         target, cpu, path, _ = place
         found = self.series.setdefault(target, {})
+        self.seen[target] = time.monotonic()
         fds, directory = [], os.open(path, os.O_RDONLY) if path else -1
         try:
             for event in self.events:
@@ -105,7 +107,10 @@ class Exporter:
 
     def refresh(self):
         """Close the events of what is gone, and open them on what is new. Neither ends the exporter."""
-        places, stopped = self.find(), self.stopped()
+        places, stopped, spare = self.find(), self.stopped(), []
+        with contextlib.suppress(OSError):
+            for _ in range(SPARE):
+                spare.append(os.open("/dev/null", os.O_RDONLY))
         cpus = {cpu for _, cpu, *_ in places}
         for place in [one for one in self.open if one not in places or one[1] in stopped]:
             self.close_place(place)
@@ -121,6 +126,8 @@ class Exporter:
                 if not isinstance(error, FileNotFoundError) and str(error) not in self.refused:  # said once
                     self.refused.add(str(error))
                     print(f"{self.kind} {place[0]}: {error}", file=sys.stderr, flush=True)
+        for fd in spare:
+            os.close(fd)
         now = time.monotonic()
         self.seen.update(dict.fromkeys([place[0] for place in self.open], now))
         for target in [one for one, seen in self.seen.items() if now - seen > REMEMBERED]:
@@ -255,7 +262,7 @@ def main():
     except (OSError, OverflowError) as error:
         parser.error(f"cannot listen on {args.address}:{args.port}: {error}")
     where = f"http://{args.address}:{server.server_port}/metrics"
-    print(f"{where}: {len(exporter.fds)} events of {len(exporter.seen)} targets", flush=True)
+    print(f"{where}: {len(exporter.fds)} events of {len({place[0] for place in exporter.open})} targets", flush=True)
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     server.shutdown()
     thread.join()

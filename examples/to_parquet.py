@@ -1,7 +1,8 @@
 """Turn samples into Parquet files, one table for all machines: ``to_parquet.py DIRECTORY (FILE… | --live SECONDS)``.
 
 FILE is a perf.data file; --live samples all CPUs of this machine, which needs root, CAP_PERFMON or
-kernel.perf_event_paranoid at 0. A row is a sample; the files are DIRECTORY/host=HOST/date=DATE/*.parquet. Needs pyarrow and NumPy.
+kernel.perf_event_paranoid at 0. A row is a sample; the files are DIRECTORY/host=HOST/date=DATE/*.parquet. Needs
+pyarrow and NumPy.
 """
 
 import argparse

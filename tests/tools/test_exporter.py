@@ -27,8 +27,11 @@ EXPORTER = [sys.executable, str(EXAMPLES / "exporter.py")]
 
 
 @contextlib.contextmanager
-def exporting(*arguments, prefix=()):
-    """Start the exporter on a free port; yield (its process, its URL). SIGTERM ends it, with status 0."""
+def exporting(*arguments, prefix=(), errors=""):
+    """Start the exporter on a free port; yield (its process, its URL). SIGTERM ends it, with status 0.
+
+    What it has written as errors must match *errors*.
+    """
     command = [*prefix, *EXPORTER, "--port", "0", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -36,8 +39,9 @@ def exporting(*arguments, prefix=()):
             assert line, process.stderr.read()
             yield process, line.split(": ")[0]
             process.send_signal(signal.SIGTERM)
-            assert process.communicate(timeout=60) == ("", "")
-            assert process.returncode == 0
+            output, written = process.communicate(timeout=60)
+            assert (process.returncode, output) == (0, "")
+            assert re.fullmatch(errors, written), written
         finally:
             process.kill()
 
@@ -203,10 +207,21 @@ def test_counts_of_a_cgroup_go_on_when_it_was_removed_and_made_anew(cgroup, kind
             finally:
                 os.rmdir(path)
             assert scraped(url)["perf_exporter_open_events"] == 0
+        os.mkdir(path)
+        try:
+            scraped(url)
+            os.rmdir(path)  # gone and made anew between two scrapes: another cgroup of the same name
+            os.mkdir(path)
+            scraped(url)
+            run_in_it()
+            values.append(scraped(url)[name])
+        finally:
+            os.rmdir(path)
     assert values[0] == 0
     assert values[1] > 1000
     assert values[2] == values[1]
     assert values[3] > values[2] + 1000
+    assert values[4] > values[3] + 1000
 
 
 @needs_root
@@ -231,6 +246,19 @@ def test_cpu_that_goes_offline_does_not_end_it(tmp_path):
     assert name not in during
     assert f'perf_events_total{{cpu="{cpu}",event="page-faults"}}' in during
     assert after >= before
+
+
+@needs_root
+@needs_events
+def test_more_events_than_files_are_refused_once_and_the_rest_is_exported():
+    """What does not fit into RLIMIT_NOFILE is named, and files are left to answer scrapes."""
+    names = ",".join(f"software/config=2,name=faults-{n}/" for n in range(20))
+    limited = ["sh", "-c", 'ulimit -n 60 && exec "$@"', "sh"]
+    if len(targets.online_cpus()) < 2:
+        pytest.skip("needs two CPUs")
+    with exporting("-e", names, prefix=limited, errors=r"cpu \d+: .*Too many open files.*\n") as (_, url):
+        opened = [scraped(url)["perf_exporter_open_events"] for _ in range(3)]
+    assert opened == [20, 20, 20]
 
 
 @needs_root
