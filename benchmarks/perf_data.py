@@ -45,24 +45,21 @@ def write(path: Path) -> None:
             writer.finished_round()
 
 
-def rows_of(chunk: Any, one: Any) -> Any:
-    """Decode samples with all of their fields."""
-    return records.to_numpy(records.parse(chunk, one))
+def columns_of_rows(reader: Any) -> Any:
+    """Decode samples with all of their fields, and return four of them."""
+    [rows] = [records.to_numpy(records.parse(chunk, reader.attr)) for chunk in reader.chunks()]
+    return {name: rows[name] for name in FIELDS}
 
 
-def columns_of(chunk: Any, one: Any) -> Any:
+def columns(reader: Any) -> Any:
     """Decode the four fields alone."""
-    return records.columns(chunk, one, FIELDS)
+    return reader.columns(FIELDS)
 
 
-def read(path: Path, decode: Callable[[Any, Any], Any]) -> int:
+def read(path: Path, decode: Callable[[Any], Any]) -> int:
     """Read the four columns of a file; return how many samples there were."""
-    import numpy as np
-
     with perf_data.open(path) as reader:
-        parts = [decode(chunk, reader.attr) for chunk in reader.chunks()]
-    found = {name: np.concatenate([part[name] for part in parts]) for name in FIELDS}
-    return len(found["time"])
+        return len(decode(reader)["time"])
 
 
 def perf_script(path: Path, *arguments: str) -> int:
@@ -84,9 +81,9 @@ def reading(rounds: int) -> Iterator[Row]:
         if perf_script(path, *as_text) != N:
             raise AssertionError("perf script does not print a line for each sample")
         for what, decode, baseline, arguments, reach in (
-            ("rows", rows_of, "perf script -F …", as_text, 1 / 20),
-            ("columns", columns_of, "perf script -F …", as_text, 1 / 50),
-            ("columns", columns_of, "perf script's Python", by_python, None),
+            ("rows", columns_of_rows, "perf script -F …", as_text, 1 / 20),
+            ("columns", columns, "perf script -F …", as_text, 1 / 50),
+            ("columns", columns, "perf script's Python", by_python, None),
         ):
             if read(path, decode) != N:
                 raise AssertionError(what)

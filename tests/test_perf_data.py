@@ -324,6 +324,22 @@ def test_columns_of_a_chunk(file):
     assert found["time"].tolist() == list(range(0, 10_000, 100))
 
 
+@pytest.mark.parametrize("step", [100, 1 << 20])
+def test_columns_of_a_file(step):
+    """All chunks' columns in one array each; of no samples, empty ones."""
+    pytest.importorskip("numpy")
+    with perf_data.open(Pipe(stream(*STREAM, samples(100)), step)) as reader:
+        found = reader.columns(name for name in ("tid", "time"))
+    assert found["tid"].tolist() == list(range(100))
+    assert found["time"].tolist() == list(range(0, 10_000, 100))
+    with read(perf_file()) as reader:
+        assert [len(found) for found in reader.columns(["tid", "time"]).values()] == [0, 0]
+        with pytest.raises(ValueError, match="no field 'tim'"):
+            reader.columns(["tim"])
+        with pytest.raises(TypeError, match="names, not a string"):
+            reader.columns("tid")
+
+
 def test_layout_is_what_these_tests_write():
     """The sizes of the fixed parts, of which reader and writer have one description."""
     sizes = _layout.HEADER.size, _layout.PIPE_HEADER.size, _layout.SECTION.size, _layout.RECORD_HEADER.size

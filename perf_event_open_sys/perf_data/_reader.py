@@ -11,6 +11,7 @@ from itertools import chain
 from mmap import ACCESS_READ, mmap
 from stat import S_ISREG
 
+from .. import records
 from ..errors import failed
 from ._attrs import damaged, ends
 from ._layout import MAGIC, OTHER_BYTE_ORDER, PIPE_HEADER, VERSION_1
@@ -20,9 +21,11 @@ from ._tables import FileTables, StreamTables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from io import RawIOBase
     from typing import Any, BinaryIO
+
+    import numpy
 
     from ..bindings import perf_event_attr_p
     from ._event import Event
@@ -105,6 +108,27 @@ class Reader:
         if self._stream is None:
             return joined(found)
         return (piece.data for piece in found if not piece.auxtrace)
+
+    def columns(self, fields: Iterable[str]) -> dict[str, numpy.ndarray[Any, Any]]:
+        """Decode only some fields of every sample of the file, each field into a NumPy array of its own.
+
+        This is ``records.columns`` of all chunks. Use that chunk by chunk where the arrays would become too large, or where
+        the file is damaged and what comes before the damage is wanted.
+
+        Args:
+            fields: names of fields of ``struct perf_sample``, as in ``["ip", "pid", "tid", "time"]``.
+
+        Raises:
+            ValueError: as :attr:`attr`, :meth:`chunks` and ``records.columns``.
+        """
+        import numpy as np
+
+        names = fields if isinstance(fields, str) else list(fields)
+        parts = [records.columns(chunk, self.attr, names) for chunk in self.chunks()]
+        if len(parts) == 1:
+            return parts[0]
+        parts = parts or [records.columns(b"", self.attr, names)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def auxtrace(self) -> Iterator[Auxtrace]:
         """Yield each PERF_RECORD_AUXTRACE, with the data that hardware such as Intel PT or Arm SPE has written.
