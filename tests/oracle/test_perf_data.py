@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -233,12 +234,11 @@ def test_build_ids_are_those_that_perf_lists(tmp_path):
 def test_file_of_a_perf_that_was_killed(tmp_path):
     """To perf it is empty; the samples that were written are there, and there is no error."""
     perf("record", "-o", "tried", "-e", CLOCK, "--", "true", cwd=tmp_path)
-    loop = [sys.executable, "-c", "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"]
-    command = ["perf", "record", "-q", "-o", "data", "-e", CLOCK, "-c", "20000", "--", *loop]
-    with subprocess.Popen(command, cwd=tmp_path) as process:
+    command = ["perf", "record", "-q", "-o", "data", "-e", CLOCK, "-c", "20000", "--", "sh", "-c", "while :; do :; done"]
+    with subprocess.Popen(command, cwd=tmp_path, start_new_session=True) as process:
         while not (tmp_path / "data").exists() or (tmp_path / "data").stat().st_size < 1 << 16:
             assert process.poll() is None
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # perf, and the command that it has started
     with perf_data.open(tmp_path / "data") as reader:
         assert sum(len(records.parse(chunk, reader.attr)) for chunk in reader.chunks()) > 100
         assert reader.features == {}
