@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from collections import Counter
 from typing import NamedTuple
 
@@ -234,7 +233,8 @@ def test_build_ids_are_those_that_perf_lists(tmp_path):
 def test_file_of_a_perf_that_was_killed(tmp_path):
     """To perf it is empty; the samples that were written are there, and there is no error."""
     perf("record", "-o", "tried", "-e", CLOCK, "--", "true", cwd=tmp_path)
-    command = ["perf", "record", "-q", "-o", "data", "-e", CLOCK, "-c", "20000", "--", "sh", "-c", "while :; do :; done"]
+    loop = ["sh", "-c", "while :; do :; done"]
+    command = ["perf", "record", "-q", "-o", "data", "-e", CLOCK, "-c", "20000", "--", *loop]
     with subprocess.Popen(command, cwd=tmp_path, start_new_session=True) as process:
         while not (tmp_path / "data").exists() or (tmp_path / "data").stat().st_size < 1 << 16:
             assert process.poll() is None
