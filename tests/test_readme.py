@@ -1,6 +1,7 @@
 """The README: its Python runs as it stands, its commands are those that work."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -38,3 +39,17 @@ def test_main_command_counts():
     result = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, cwd="/")
     assert result.returncode == 0, result.stderr
     assert re.search(r"[1-9]\d*\s+page-faults", result.stderr)
+
+
+@needs_events
+def test_what_was_recorded_is_read_with_numpy(tmp_path):
+    """The command that records leaves a file in which the lines of NumPy find samples."""
+    pytest.importorskip("numpy", reason="needs NumPy")
+    [command] = [text for language, text in BLOCKS if language == "sh" and " record " in text]
+    [script] = [text for language, text in BLOCKS if language == "py"]
+    arguments = shlex.split(command.split("python -m ", 1)[1])
+    recorded = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, cwd=tmp_path)
+    assert recorded.returncode == 0, recorded.stderr
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert len(re.findall(r"^[1-9]\d* samples at 0x[0-9a-f]+$", shown.stdout, re.M)) == 5
