@@ -6,10 +6,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { DATA_PAGES = 8, BUFFER = 64 * 1024, MOST = BUFFER / 32 };
+enum { DATA_PAGES = 8, BUFFER = 64 * 1024, MOST = 1024 };
 
-static char buffer[BUFFER];
-static struct perf_sample samples[MOST];
+/* Each thread's own: several may trace at once, since trace() runs without the GIL. */
+static _Thread_local char buffer[BUFFER];
+static _Thread_local struct perf_sample samples[MOST];
 
 static void touch(volatile char *area, size_t pages, size_t page_size)
 {
@@ -64,6 +65,8 @@ static PyObject *faults(PyObject *Py_UNUSED(module), PyObject *argument)
 
     if (PyErr_Occurred())
         return NULL;
+    if (pages > MOST / 2)
+        return PyErr_Format(PyExc_ValueError, "the ring has room for the faults of %d pages", MOST / 2);
     area = mmap(NULL, pages * page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (area == MAP_FAILED)
         return PyErr_SetFromErrno(PyExc_OSError);

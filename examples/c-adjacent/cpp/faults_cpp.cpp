@@ -59,10 +59,10 @@ std::vector<perf_sample> trace(std::size_t pages)
 
     const Event event(attr);
     const Ring ring(event, 9 * page_size);
+    Event::check(perf_event_open_sys->ioctl_enable(event.fd, 0));
     void *const area = mmap(nullptr, pages * page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (area == MAP_FAILED)
         Event::check(-1);
-    Event::check(perf_event_open_sys->ioctl_enable(event.fd, 0));
     for (std::size_t i = 0; i < pages; i++)
         static_cast<volatile char *>(area)[i * page_size] = 1;
     perf_event_open_sys->ioctl_disable(event.fd, 0);
@@ -85,13 +85,17 @@ PyObject *faults(PyObject *, PyObject *argument)
     const std::size_t pages = PyLong_AsSize_t(argument);
     if (PyErr_Occurred())
         return nullptr;
+    if (pages > 512)
+        return PyErr_Format(PyExc_ValueError, "the ring has room for the faults of 512 pages");
     try {
-        PyObject *const list = PyList_New(0);
-        for (const perf_sample &sample : trace(pages)) {
-            PyObject *const pair = Py_BuildValue("KK", static_cast<unsigned long long>(sample.time),
-                                                 static_cast<unsigned long long>(sample.addr));
-            PyList_Append(list, pair);
-            Py_DECREF(pair);
+        const std::vector<perf_sample> samples = trace(pages);
+        PyObject *list = PyList_New(0);
+        for (std::size_t i = 0; list && i < samples.size(); i++) {
+            PyObject *const pair = Py_BuildValue("KK", static_cast<unsigned long long>(samples[i].time),
+                                                 static_cast<unsigned long long>(samples[i].addr));
+            if (!pair || PyList_Append(list, pair) < 0)
+                Py_CLEAR(list);
+            Py_XDECREF(pair);
         }
         return list;
     } catch (const std::system_error &error) {

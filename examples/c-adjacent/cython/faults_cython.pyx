@@ -87,6 +87,8 @@ def faults(size_t pages, size_t repeat=1):
     """Fault pages in, *repeat* times; return the time and the address of each page fault of the last time."""
     cdef Capture to
     cdef long found = 0, i
+    if pages > 1 << 20:
+        raise ValueError("at most 1,048,576 pages")
     to.n = pages + 1024
     to.size = to.n * 24  # a header, a time and an address
     to.buffer = <char *>malloc(to.size)
