@@ -140,20 +140,48 @@ def partner() -> Iterator[tuple[int, Callable[[], float]]]:
         os.sched_setaffinity(0, CPUS)
 
 
+@contextmanager
+def cgroup_of(pid: int) -> Iterator[int]:
+    """Move a process into a cgroup of its own; yield the cgroup's directory, open."""
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    root = Path(next(where for _, where, kind, *_ in mounts if kind == "cgroup2"))
+    path = root / f"scale.{os.getpid()}"
+    path.mkdir()
+    (path / "cgroup.procs").write_text(str(pid))
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+        (root / "cgroup.procs").write_text(str(pid))
+        path.rmdir()
+
+
 def switching(rounds: int) -> dict[tuple[str, int], float]:
-    """Return ns of a round trip with so many idle events on the partner, and with so many on each CPU."""
-    with partner() as (pid, round_trips):
+    """Return ns of a round trip with so many idle events on the partner, on its cgroup, and on each CPU."""
 
-        def measured(n: int, target: int) -> Callable[[], float]:
-            def work() -> float:
-                with opened(n, pid=target):
+    def measured(round_trips: Callable[[], float], n: int, pid: int, cgroup: bool = False) -> Callable[[], float]:
+        def work() -> float:
+            if not cgroup:
+                with opened(n, pid=pid):
                     return round_trips()
+            flags = b.PERF_FLAG_PID_CGROUP | b.PERF_FLAG_FD_CLOEXEC
+            fds = [perf_event_open(software_attr(), pid, CPUS[0], flags=flags) for _ in range(n)]
+            try:
+                return round_trips()
+            finally:
+                for fd in fds:
+                    os.close(fd)
 
-            return work
+        return work
 
-        works = {("thread", n): measured(n, pid) for n in (0, 16, 64, 256)}
-        works[("CPU", 256)] = measured(256 * len(CPUS), -1)
-        return turns(works, rounds, min)
+    with partner() as (pid, round_trips):
+        works = {("thread", n): measured(round_trips, n, pid) for n in (0, 16, 64, 256)}
+        works[("CPU", 256)] = measured(round_trips, 256 * len(CPUS), -1)
+        found = turns(works, rounds, min)
+    with partner() as (pid, round_trips), cgroup_of(pid) as fd:
+        works = {("cgroup", n): measured(round_trips, n, fd, cgroup=True) for n in (0, 16, 64, 256)}
+        return found | turns(works, rounds, min)
 
 
 def sampling(rounds: int) -> dict[str, float]:
@@ -269,9 +297,9 @@ def main() -> None:
     print(f"\nkernel memory for an event: {used:.0f} bytes")
 
     trips = switching(options.rounds)
-    thread = slope({n: ns for (kind, n), ns in trips.items() if kind == "thread"})
+    thread, cgroup = (slope({n: ns for (kind, n), ns in trips.items() if kind == one}) for one in ("thread", "cgroup"))
     print(f"round trip of two processes, no event: {trips['thread', 0]:.0f} ns")
-    print(f"  each idle event on one of them: {thread:.0f} ns")
+    print(f"  each idle event on one of them: {thread:.0f} ns; on the cgroup of one of them: {cgroup:.0f} ns")
     print(f"  256 idle events on each CPU: {trips['CPU', 256] - trips['thread', 0]:.0f} ns in all")
     faults = sampling(options.rounds)
     print("a page fault: " + ", ".join(f"{name} {ns:.0f} ns" for name, ns in faults.items()))
