@@ -73,9 +73,9 @@ def contents() -> str:
     """Return the tables of contents: all pages there are."""
     guides = sorted(path.stem for path in ROOT.glob("docs/guides/*.md"))
     guides = [*(name for name in GUIDES if name in guides), *(name for name in guides if name not in GUIDES)]
-    others = {path.stem for path in ROOT.glob("docs/*.md")} - {"index", "command-line", *MODULES}
+    others = {path.stem for path in ROOT.glob("docs/*.md")} - {"index", "command-line", "scale", *MODULES}
     tables = {
-        "Guides": [*(f"guides/{name}" for name in guides), "command-line"],
+        "Guides": [*(f"guides/{name}" for name in guides), "scale", "command-line"],
         "Modules": MODULES,
         "More": [*sorted(others), *(f"/{name}" for name in BESIDE)],
     }
