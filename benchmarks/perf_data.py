@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path
 from struct import Struct
 from typing import Any
 
-from measure import Row, paired, timed
+from measure import Row, paired
 
 from perf_event_open_sys import bindings as b
 from perf_event_open_sys import perf_data, records
@@ -62,6 +63,24 @@ def read(path: Path, decode: Callable[[Any], Any]) -> int:
         return len(decode(reader)["time"])
 
 
+def cpu_timed(work: Callable[[], object], children: bool) -> Callable[[], float]:
+    """Return a function that calls *work* and returns the ns of CPU time for each sample; those of its children too.
+
+    Both readers are one thread, and perf script writes to a pipe: on an idle machine, this is the time that they take.
+    """
+
+    def spent() -> float:
+        who = [resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN] if children else [resource.RUSAGE_SELF]
+        return sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, who))
+
+    def run() -> float:
+        start = spent()
+        work()
+        return (spent() - start) * 1e9 / N
+
+    return run
+
+
 def perf_script(path: Path, *arguments: str) -> int:
     """Run perf script, and read what it prints; return the number of lines."""
     command = ["perf", "script", "-i", str(path), *arguments]
@@ -87,10 +106,10 @@ def reading(rounds: int) -> Iterator[Row]:
         ):
             if read(path, decode) != N:
                 raise AssertionError(what)
-            subject = timed(lambda decode=decode: read(path, decode), N)  # type: ignore[misc]
-            peer = timed(lambda arguments=arguments: perf_script(path, *arguments), N)  # type: ignore[misc]
+            subject = cpu_timed(lambda decode=decode: read(path, decode), False)  # type: ignore[misc]
+            peer = cpu_timed(lambda arguments=arguments: perf_script(path, *arguments), True)  # type: ignore[misc]
             try:
-                measured = paired(peer, subject, max(3, rounds // 10))
+                measured = paired(peer, subject, max(3, rounds // 6))
             except subprocess.CalledProcessError:  # a perf that was built without Python
                 continue
             yield Row(f"perf.data to ip pid tid time, by {what}, each", baseline, *measured, reach)

@@ -5,6 +5,7 @@ import io
 import random
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,16 +18,17 @@ from perf_event_open_sys import perf_data, records
 ROUND = record(perf_data.PERF_RECORD_FINISHED_ROUND)
 LARGEST = 65519  # bytes of data in the largest COMPRESSED2 that perf writes
 
-needs_zstd = pytest.mark.skipif(
-    sys.version_info < (3, 14) and not importlib.util.find_spec("backports"), reason="needs backports.zstd"
-)
+try:
+    zstd: Any = importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+except ImportError:
+    zstd = None
+needs_zstd = pytest.mark.skipif(zstd is None, reason="needs backports.zstd")
 
 
 def compressor():
     """Return a function that adds bytes to one zstd stream, and returns what is new in it."""
-    module = importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
-    state = module.ZstdCompressor()
-    return lambda data: state.compress(data, module.ZstdCompressor.FLUSH_BLOCK)
+    state = zstd.ZstdCompressor()
+    return lambda data: state.compress(data, zstd.ZstdCompressor.FLUSH_BLOCK)
 
 
 def compressed(data):
@@ -203,13 +205,12 @@ def test_compressed_bytes_that_are_no_records():
 
 @needs_zstd
 def test_decompression_bomb_is_bounded_in_each_chunk():
-    """40 KiB become 1 GiB: in chunks of a megabyte or so, of which the caller may take as many as he likes."""
-    [body] = bodies([record(9, bytes(32760)) * 4096], bytes)
+    """Some KiB become 256 MiB: in chunks of a megabyte or so, of which the caller may take as many as he likes."""
     add = compressor()
-    body = b"".join(compressed(add(record(9, bytes(32760)) * 4096)) for _ in range(8))
+    body = b"".join(compressed(add(record(9, bytes(32760)) * 4096)) for _ in range(2))
     with read(perf_file(body)) as reader:
         sizes = [len(chunk) for chunk in reader.chunks()]
-    assert sum(sizes) == 8 * 4096 * 32768
+    assert sum(sizes) == 2 * 4096 * 32768
     assert max(sizes) < 3 << 20
     assert len(body) < 1 << 17
 
