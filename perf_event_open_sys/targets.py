@@ -91,7 +91,7 @@ class Command:
         env: Mapping[str, str] | Mapping[bytes, bytes] | None = None,
         cwd: _StrOrBytesPath | None = None,
     ) -> None:
-        self.pid = -1
+        self.pid: int = -1
         self.rusage: resource.struct_rusage | None = None  # set by wait()
         self._started, self._status, self._owner = False, -1, os.getpid()
         # Reading and writing end of two pipes: by one start() tells the child to go on, by the other the child tells

@@ -90,6 +90,10 @@ class Tables:
 class FileTables(Tables):
     """Those of a file, which has its header at the beginning and all of its bytes at hand."""
 
+    begin: int  # the offset of the records in the file
+    size: int  # how many bytes of records there are, or should be
+    is_closed: bool
+
     def __init__(self, data: memoryview) -> None:
         """Read the header and the table of attrs.
 

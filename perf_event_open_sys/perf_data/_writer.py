@@ -87,7 +87,9 @@ class Writer:
         self, path: str | os.PathLike[str], events: Iterable[_Event], features: Mapping[str | int, Any]
     ) -> None:
         """Create the file; see :func:`create`."""
-        self.n_samples = self.lost = self.size = 0
+        self.n_samples: int = 0
+        self.lost: int = 0
+        self.size: int = 0
         self._path = path
         self._events = [Event(attr_pointer(attr), tuple(ids), name) for attr, ids, name in events]
         if not self._events:
