@@ -95,7 +95,7 @@ def flames() -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "sorts.c")
         source.write_text(WORK)
-        compiler = ["cc", "-O1", "-g", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls"]
+        compiler = ["cc", "-O1", "-g", "-fno-omit-frame-pointer", "-mno-omit-leaf-frame-pointer"]
         subprocess.run([*compiler, "-o", f"{folder}/sorts", source], check=True)
         profile = [sys.executable, str(ROOT / "examples/profile.py"), "-F", "999", "--", "./sorts"]
         subprocess.run(profile, check=True, cwd=folder)
