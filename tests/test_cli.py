@@ -62,6 +62,7 @@ def test_each_subcommand_has_help_of_its_own(subcommand):
         (["record"], "record", "it needs a COMMAND, or one of -p, -t, -a and -C"),
         (["record", "-a", "-t", "1"], "record", "-t and -a exclude each other"),
         (["record", "-F", "9", "-c", "9", "true"], "record", "-F and -c exclude each other"),
+        (["record", "-o", "-", "true"], "record", "-o -: a perf.data file is not written in order"),
         (["record", "-m", "3", "true"], "record", "-m: not a power of two pages: '3'"),
         (["record", "-m", "3M", "true"], "record", "-m: not a power of two pages: '3M'"),
         (["record", "--duration", "-1", "true"], "record", "--duration: not a number of seconds: '-1'"),

@@ -195,7 +195,7 @@ def test_an_ordinary_user_is_sampled_in_user_space(tmp_path):
 
 def test_a_small_ring_loses_and_says_so(tmp_path):
     """-m is the size of each CPU's ring; the totals tell of what did not fit."""
-    script = "import mmap\nm = mmap.mmap(-1, 4096 * 20000)\nfor i in range(20000): m[i * 4096] = 1"
+    script = "import mmap\nm = mmap.mmap(-1, mmap.PAGESIZE * 20000)\nfor i in range(20000): m[i * mmap.PAGESIZE] = 1"
     done = run("record", *FAULTS, "-m", "1", "-o", str(tmp_path / "data"), sys.executable, "-c", script)
     file = read_file(tmp_path / "data")
     kept = len([row for row in rows(file) if row.type == b.PERF_RECORD_SAMPLE])

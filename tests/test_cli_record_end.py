@@ -101,9 +101,9 @@ def test_a_full_disk_ends_the_command_and_keeps_whole_records(tmp_path):
         (["-p", "{gone}"], 2, "record: there is no process {gone}"),
         (["-t", "{gone}"], 2, "record: all threads have ended that were to be sampled"),
         (
-            ["-e", "breakpoint/config=9/", "-c", "1", "true"],
+            ["-e", "breakpoint/config=9/u", "-c", "1", "true"],
             2,
-            "record: breakpoint/config=9/: perf_event_open: Invalid argument",
+            "record: breakpoint/config=9/u: perf_event_open: Invalid argument",
         ),
         (["-C", "4095", "true"], 2, "record: CPU 4095 is not online"),
         (["-F", "999999999", "true"], 2, "record: -F 999999999: kernel.perf_event_max_sample_rate is "),

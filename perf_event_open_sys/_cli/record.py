@@ -84,6 +84,8 @@ def run(arguments: list[str]) -> int:
     whom.given(COMMAND, options)
     if options.count and options.frequency:
         raise COMMAND.error("-F and -c exclude each other")
+    if options.output == "-":
+        raise COMMAND.error("-o -: a perf.data file is not written in order, as a pipe would need it: name a file")
     options.call_graph = options.call_graph or ("fp" if options.graph else "")
     with Watch() as watch:
         return Record(options, watch).main()

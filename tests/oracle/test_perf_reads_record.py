@@ -28,14 +28,14 @@ PROGRAM = """
 FUNCTION void spin_one(void) { for (unsigned long n = 40000000; n--;) __asm__ volatile(""); }
 FUNCTION void spin_two(void) { for (unsigned long n = 80000000; n--;) __asm__ volatile(""); }
 FUNCTION void spin_five(void) { for (unsigned long n = 200000000; n--;) __asm__ volatile(""); }
-FUNCTION void fault_300(char *at) { for (int n = 300; n--; at += 4096) *(volatile char *)at = 1; }
-FUNCTION void fault_700(char *at) { for (int n = 700; n--; at += 4096) *(volatile char *)at = 1; }
+FUNCTION void fault_300(char *at) { for (int n = 300; n--; at += 65536) *(volatile char *)at = 1; }
+FUNCTION void fault_700(char *at) { for (int n = 700; n--; at += 65536) *(volatile char *)at = 1; }
 int main(void)
 {
-    char *area = mmap(NULL, 4096 * 1000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    madvise(area, 4096 * 1000, MADV_NOHUGEPAGE);
+    char *area = mmap(NULL, 65536 * 1000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    madvise(area, 65536 * 1000, MADV_NOHUGEPAGE);
     fault_300(area);
-    fault_700(area + 4096 * 300);
+    fault_700(area + 65536 * 300);
     spin_one();
     spin_two();
     spin_five();
