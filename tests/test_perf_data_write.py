@@ -20,7 +20,7 @@ from support.samples import ips
 
 from perf_event_open_sys import bindings as b
 from perf_event_open_sys import ffi, perf_data, perf_event_attr, records
-from perf_event_open_sys.perf_data import _layout
+from perf_event_open_sys.perf_data import _layout, _synthesize
 
 FEATURES = _layout.FEATURE_NUMBERS
 PLAIN = perf_event_attr(type=b.PERF_TYPE_SOFTWARE, config=2, sample_period=1, sample_type=b.PERF_SAMPLE_IP)
@@ -288,6 +288,9 @@ def test_a_process_that_runs_is_synthesized(tmp_path):
     assert found.items() >= comms.items()
     parents = {one.tid: one.ptid for one in mine if one.header.type == b.PERF_RECORD_FORK}
     assert parents.keys() == found.keys()
+    forks = {one.tid: one.header.misc for one in mine if one.header.type == b.PERF_RECORD_FORK}
+    assert forks.pop(os.getpid()) == b.PERF_RECORD_MISC_FORK_EXEC  # perf is not to copy the maps of the parent
+    assert set(forks.values()) == {0}
     assert parents[os.getpid()] == os.getppid()
     assert parents[thread.native_id] == os.getpid()
     maps = [
@@ -324,6 +327,8 @@ def test_the_kernels_code_is_a_map_of_no_process(tmp_path):
     assert abs(kernel.addr + kernel.len - int(symbols["_etext"], 16)) < 1 << 21
     assert (kernel.pid, kernel.tid) == (2**32 - 1, 0)
     assert kernel.header.misc == b.PERF_RECORD_MISC_KERNEL
+    with perf_data.open(tmp_path / "data") as reader:
+        assert "[kernel.kallsyms]" in [one.filename for one in reader.features["build_id"]]
     pids = {one.pid for one in all_records(data) if one.header.type == b.PERF_RECORD_COMM}
     assert {1, os.getpid()} <= pids
 
@@ -331,3 +336,36 @@ def test_the_kernels_code_is_a_map_of_no_process(tmp_path):
 def is_kernel(one):
     """Tell whether a record is the map of the kernel's code."""
     return one.header.type == b.PERF_RECORD_MMAP and records.name(one) == b"[kernel.kallsyms]_text"
+
+
+@needs_root
+def test_the_kernels_code_and_modules_on_other_machines(monkeypatch, tmp_path):
+    """Where /proc/iomem does not tell the size, _etext does; a module has its installed file's name, if there is one."""
+    release = f"/lib/modules/{os.uname().release}"
+    files = {
+        "/proc/modules": "a_b 8192 1 c, Live 0xffffffffc0400000\nc 4096 0 - Live 0xffffffffc0300000 (OE)\nd 1 0 - Live 0x0",
+        f"{release}/modules.dep": "kernel/fs/a-b.ko.xz: kernel/lib/x.ko\nkernel/lib/x.ko:",
+    }
+    monkeypatch.setattr(_synthesize, "contents", lambda path: files.get(path, ""))
+    with perf_data.create(tmp_path / "data", [(WITH_TRAILER, [], "")]) as writer:
+        writer.synthesize_kernel()
+    kernel, *modules = all_records(read_file(tmp_path / "data").data)
+    symbols = [line.split() for line in Path("/proc/kallsyms").read_text().splitlines()]
+    assert [f"{kernel.addr + kernel.len:x}"] == [address for address, _, name, *_ in symbols if name == "_etext"]
+    assert [(one.addr, one.len, one.pgoff, records.name(one).decode()) for one in modules] == [
+        (0xFFFFFFFFC0400000, 8192, 0, f"{release}/kernel/fs/a-b.ko.xz"),
+        (0xFFFFFFFFC0300000, 4096, 0, "[c]"),
+    ]
+
+
+def test_a_kernel_that_hides_its_addresses_has_no_map(monkeypatch, tmp_path):
+    """As kernel.kptr_restrict makes it; nor is there one where every event excludes the kernel."""
+    with monkeypatch.context() as patch:
+        patch.setattr(_synthesize, "_lines", lambda _: [b"0000000000000000 T _text\n", b"0000000000000000 T _etext\n"])
+        patch.setattr(_synthesize, "contents", lambda _: "")
+        with perf_data.create(tmp_path / "data", [(WITH_TRAILER, [], "")]) as writer:
+            writer.synthesize_kernel()
+    assert writer.size == 0
+    with perf_data.create(tmp_path / "data", [(perf_event_attr(exclude_kernel=1), [], "")]) as writer:
+        writer.synthesize_kernel()
+    assert writer.size == 0
