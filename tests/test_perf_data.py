@@ -29,6 +29,8 @@ from support.perf_bytes import (
 from perf_event_open_sys import bindings as b
 from perf_event_open_sys import ffi, perf_data, records
 from perf_event_open_sys.perf_data import _layout
+from perf_event_open_sys.perf_data._source import Mapped
+from perf_event_open_sys.perf_data._stream import pieces
 
 ROUND = record(perf_data.PERF_RECORD_FINISHED_ROUND)
 TRACING = record(perf_data.PERF_RECORD_HEADER_TRACING_DATA, b"\x05\0\0\0") + b"abcde\0\0\0"  # 5 bytes, padded to 8
@@ -322,6 +324,18 @@ def test_columns_of_a_chunk(file):
         found = records.columns(chunk, reader.attr, ["ip", "tid", "time"])
     assert found["tid"].tolist() == list(range(100))
     assert found["time"].tolist() == list(range(0, 10_000, 100))
+
+
+@pytest.mark.parametrize("window", [1, 7, 8, 39, 40, 41, 100, 1000])
+def test_large_file_is_read_in_windows(window):
+    """A record that begins in one and ends in the next is in the chunk that begins with it: none is cut, none is twice."""
+    data = samples(9) + auxtrace(b"x" * 50) + samples(9, 9) + record(68, b"123") + samples(3)
+    source = Mapped(memoryview(data), 1000, window=window)
+    found = [bytes(piece.data) for piece in pieces(source) if not piece.auxtrace]
+    assert b"".join(found) == data.replace(b"x" * 50, b"")
+    assert len(found) > 1
+    assert max(map(len, found)) <= max(window, 48) + 48
+    assert source.offset == 1000 + len(data)
 
 
 @pytest.mark.parametrize("step", [100, 1 << 20])

@@ -144,7 +144,8 @@ def test_sizes_that_perf_writes_wrongly(size):
     data = stored(body, size)
     assert len(data) == size
     whole = written_wrongly(data) + ROUND + samples(1)
-    for file in (io.BytesIO(perf_file(whole)), Pipe(stream(whole), 1000)):
+    cut = len(stream()) + 10  # the first of a pipe's blocks ends in the middle of the two sizes
+    for file in (io.BytesIO(perf_file(whole)), Pipe(stream(whole), 1000), Pipe(stream(whole), cut)):
         with perf_data.open(file) as reader:
             assert everything(reader) == (body + ROUND + samples(1), "")
 

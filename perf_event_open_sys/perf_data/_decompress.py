@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _MOST = 1 << 20  # how many bytes are decompressed at a time: a few bytes can be decompressed to any number of them
-_COMPRESSED2 = Struct("=IHHQ")  # the header, and how many bytes of data follow
+COMPRESSED2 = Struct("=IHHQ")  # the header, and how many bytes of data follow
 _LARGEST = (1 << 16) - 1  # the largest size in bytes of a COMPRESSED2 that perf writes
 
 
@@ -60,13 +60,13 @@ class Decompressor:
             if in_sum:
                 damaged(offset, "a COMPRESSED2 must be here, by the size that an earlier one has")
             return RECORD_HEADER.size, size, size
-        if in_sum and _COMPRESSED2.size <= size <= self._sum_ends - offset:
-            return _COMPRESSED2.size, size, size
-        if len(record) < _COMPRESSED2.size or in_sum:
+        if in_sum and COMPRESSED2.size <= size <= self._sum_ends - offset:
+            return COMPRESSED2.size, size, size
+        if len(record) < COMPRESSED2.size or in_sum:
             damaged(offset, f"a COMPRESSED2 of {size} bytes")
-        end = _COMPRESSED2.size + _COMPRESSED2.unpack_from(record)[-1]
+        end = COMPRESSED2.size + COMPRESSED2.unpack_from(record)[-1]
         if end <= size:
-            return _COMPRESSED2.size, end, size
+            return COMPRESSED2.size, end, size
         if (end + 7) // 8 * 8 % (1 << 16) != size:
             damaged(
                 offset,
@@ -74,7 +74,7 @@ class Decompressor:
             )
         if end > _LARGEST:
             self._sum_ends = offset + end
-        return _COMPRESSED2.size, min(end, _LARGEST), min(end, _LARGEST)
+        return COMPRESSED2.size, min(end, _LARGEST), min(end, _LARGEST)
 
     def feed(self, data: memoryview, offset: int) -> Iterator[memoryview]:
         """Yield the records in the compressed *data*, which is at *offset* of the file, in buffers of whole records.
@@ -120,4 +120,14 @@ def is_part(data: bytes | memoryview) -> bool:
     if len(data) < RECORD_HEADER.size:
         return True
     kind, _, size = RECORD_HEADER.unpack_from(data)
+    if (kind, size) == (PERF_RECORD_COMPRESSED2, 0):
+        return len(data) < COMPRESSED2.size
     return bool(size > len(data) and (size % 8 == 0 or kind >= 64))
+
+
+def has_no_size(data: memoryview) -> bool:
+    """Tell whether a PERF_RECORD_COMPRESSED2 begins with *data* whose size is 0: see :meth:`Decompressor.locate`."""
+    if len(data) < COMPRESSED2.size:
+        return False
+    kind, _, size, _ = COMPRESSED2.unpack_from(data)
+    return bool((kind, size) == (PERF_RECORD_COMPRESSED2, 0))

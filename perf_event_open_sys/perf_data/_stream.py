@@ -7,7 +7,7 @@ from struct import Struct
 from .._namedtuple import NamedTuple
 from .._native import ffi, lib
 from ._attrs import FileEnds, damaged, ends
-from ._decompress import Decompressor, is_part
+from ._decompress import COMPRESSED2, Decompressor, has_no_size, is_part
 from ._layout import (
     PERF_RECORD_AUXTRACE,
     PERF_RECORD_COMPRESSED,
@@ -127,7 +127,8 @@ def _pieces(source: Mapped | Streamed, note: _Note | None, *, decompress: bool) 
         elif len(view) < wanted:
             ends(source.offset + len(view), f"the record at byte {source.offset}")
         else:
-            wanted = RECORD_HEADER.unpack_from(view)[-1] if len(view) >= RECORD_HEADER.size else RECORD_HEADER.size
+            size = RECORD_HEADER.unpack_from(view)[-1] if len(view) >= RECORD_HEADER.size else RECORD_HEADER.size
+            wanted = size or COMPRESSED2.size
             continue
         wanted = 1
     decompressor.finish(source.offset)
@@ -154,15 +155,12 @@ def _run(view: memoryview, types: int, note: _Note | None, begin: int) -> tuple[
                 return at, 0  # the records before it are yielded first; then it is the first in the view
         end[0] = at + size
     at = end[0]
-    # perf writes a size of 0 into some COMPRESSED2: see Decompressor.locate().
-    if size < 0 and len(view) - at >= 16 and RECORD_HEADER.unpack_from(view, at) == (PERF_RECORD_COMPRESSED2, 0, 0):
-        return at, PERF_RECORD_COMPRESSED2
-    return at, 0
+    return at, PERF_RECORD_COMPRESSED2 if size < 0 and has_no_size(view[at : at + COMPRESSED2.size]) else 0
 
 
 def _decompressed(source: Mapped | Streamed, decompressor: Decompressor, *, decompress: bool) -> Iterator[Piece]:
     """Decompress the record that comes next in *source*, and pass over it."""
-    begin, end, size = decompressor.locate(source.window(16), source.offset)
+    begin, end, size = decompressor.locate(source.window(COMPRESSED2.size), source.offset)
     view = source.window(size)
     if len(view) < size:
         ends(source.offset + len(view), f"the record at byte {source.offset}")
