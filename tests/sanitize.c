@@ -138,7 +138,7 @@ static uint64_t touch(const char *data, size_t size, const struct perf_sample *s
     return sum;
 }
 
-/* Decode single fields of the samples: they are those of the rows `out`, of which there are `n`. */
+/* Decode single fields of the samples, and what comes behind them: they are those of the rows `out[0 .. n)`. */
 static void compare_columns(const char *data, size_t size, const struct records_event *events, size_t n_events,
                             const struct perf_sample *out, size_t n)
 {
@@ -150,9 +150,9 @@ static void compare_columns(const char *data, size_t size, const struct records_
     size_t consumed, done;
 
     for (size_t i = 0; i < n_columns; i++)
-        all[first + i].out = block(n * all[first + i].size);
-    records_columns(data, size, events, n_events, all + first, n_columns, n, &consumed, &done);
-    CHECK(done == n);
+        all[first + i].out = block((n + 1) * all[first + i].size);
+    records_columns(data, size, events, n_events, all + first, n_columns, n + 1, &consumed, &done);
+    CHECK(done == n || done == n + 1);
     for (size_t i = 0; i < n_columns; i++) {
         const struct records_column *column = all + first + i;
         for (size_t row = 0; row < n; row++)

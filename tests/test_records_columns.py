@@ -133,6 +133,28 @@ def test_a_callchain_that_is_not_as_long_as_it_says_is_corrupt(count):
             decode(record(b.PERF_RECORD_SAMPLE, u64(count, 1, 2, 3)), attr)
 
 
+def test_a_sample_too_short_for_its_callchain_is_corrupt_whatever_follows():
+    """The bytes behind the record, which could be the count of its callchain, are not looked at."""
+    attr = perf_event_attr(sample_type=b.PERF_SAMPLE_IP | b.PERF_SAMPLE_CALLCHAIN)
+    for decode in (records.parse, lambda buffer, attr: records.columns(buffer, attr, ["ip"])):
+        with pytest.raises(records.CorruptRecord) as caught:
+            decode(record(b.PERF_RECORD_SAMPLE, u64(1)) + u64(2**64 - 1, 2**64 - 1), attr)
+        assert caught.value.offset == 0
+
+
+def test_fields_of_two_bytes_have_both():
+    """Of type, size and misc, each sample's own; sizes and misc above 255, beside a field of 8 bytes."""
+    attr = perf_event_attr(sample_type=b.PERF_SAMPLE_IP | b.PERF_SAMPLE_CALLCHAIN)
+    parts = [
+        record(b.PERF_RECORD_SAMPLE, u64(n, 40 + n, *range(40 + n)), misc=0x4002 + 0x101 * (n % 180))
+        for n in range(300)
+    ]
+    assert_same(b"".join(parts), attr, ["misc", "type", "ip", "size"])
+    found = records.columns(b"".join(parts), attr, ["misc", "size"])
+    assert found["misc"].tolist() == [0x4002 + 0x101 * (n % 180) for n in range(300)]
+    assert found["size"].tolist() == [8 + 16 + 8 * (40 + n) for n in range(300)]
+
+
 def test_a_field_that_is_none_is_a_value_error():
     """The nearest names are given; a string is not taken for a list of names."""
     with pytest.raises(ValueError, match="perf_sample has no field 'tme'; did you mean time"):
