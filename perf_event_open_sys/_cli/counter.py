@@ -94,7 +94,7 @@ class Counter:
         return fd if fd >= 0 else perf_event_open(attr, pid, cpu, group_fd, flags)
 
     def open_fds(self) -> list[int]:
-        """Return the files that are open."""
+        """Return the file descriptors of the targets that the event is open on."""
         return [fd for fd in self.fds if fd >= 0]
 
     def enable(self) -> None:
