@@ -76,7 +76,7 @@ struct blocks {
     struct perf_sample *rows, *spare;
     size_t n;           /* how many whole blocks `rows` has; the number of spare block i is n + i */
     uint32_t *place;    /* place[i]: the number of the block where block i of the sorted rows is now */
-    uint32_t *free;     /* the numbers of blocks that can be written */
+    uint32_t *free;     /* the numbers of blocks that can be written: never more than there are spare blocks */
     size_t n_free;
     uint8_t *read;      /* read[i]: how many rows of block i have been read */
 };
@@ -146,14 +146,14 @@ static int permute_blocks(struct perf_sample *rows, const struct records_key *ke
                           size_t size)
 {
     const size_t blocks = n / BLOCK, spare = 2 * runs + 2;
-    const size_t needed = spare * BLOCK * sizeof *rows + (blocks + 1 + blocks + spare) * sizeof(uint32_t) + blocks;
+    const size_t needed = spare * BLOCK * sizeof *rows + (blocks + 1 + spare) * sizeof(uint32_t) + blocks;
     struct blocks b = {rows, memory, blocks, NULL, NULL, spare, NULL};
 
     if (size < needed || blocks + spare > UINT32_MAX)
         return 0;
     b.place = (uint32_t *)(void *)(b.spare + spare * BLOCK);
     b.free = b.place + blocks + 1;
-    b.read = (uint8_t *)(b.free + blocks + spare);
+    b.read = (uint8_t *)(b.free + spare);
     memset(b.read, 0, blocks);
     for (size_t i = 0; i < spare; i++)
         b.free[i] = (uint32_t)(blocks + i);

@@ -61,6 +61,7 @@ TESTS = {
     "sort.c": ["tests/test_records_sort.py", "tests/test_records_rows.py"],
 }
 FORK = multiprocessing.get_context("fork")
+SANITIZED = ("sanitize", "sanitize_many")  # programs in tests/ that find accesses outside of what is given
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1"]
 
 SWAPS = {
@@ -179,7 +180,7 @@ class Copy:
         skipped = shutil.ignore_patterns("*.so", "__pycache__", ".hypothesis")
         for name in ("cdefs", "perf_event_open_sys", "tests"):
             shutil.copytree(ROOT / name, directory / name, ignore=skipped)
-        for name in ("build_perf.py", "pyproject.toml", "tests/sanitize.c"):
+        for name in ("build_perf.py", "pyproject.toml", *(f"tests/{program}.c" for program in SANITIZED)):
             shutil.copy(ROOT / name, directory)
         module, table, pointers = directory / "_native.c", directory / "table.c", directory / "pointers.h"
         runpy.run_path(str(directory / "build_perf.py"))["ffibuilder"].emit_c_code(str(module))
@@ -196,7 +197,7 @@ class Copy:
         sources = [*sorted(self.cdefs.glob("*.c")), table]
         for source in sources:
             self.compile(source, source.with_suffix(".o"))
-        for source in (directory / "sanitize.c", *sources):
+        for source in (*(directory / f"{program}.c" for program in SANITIZED), *sources):
             self.compile(source, source.with_suffix(".checked"), *SANITIZERS)
         self.compile(module, module.with_suffix(".o"), "-include", str(pointers))
         self.objects = {source.stem: source.with_suffix(".o") for source in sources}
@@ -217,16 +218,18 @@ class Copy:
         return target
 
     def is_clean(self, changed: list[Path]) -> bool:
-        """Compile the changed C files for the sanitizers, and run tests/sanitize.c; False if it finds something."""
+        """Compile the changed C files for the sanitizers, and run the programs in tests/; False if one finds something."""
         objects = {stem: path.with_suffix(".checked") for stem, path in self.objects.items()}
         for source in changed:
             objects[source.stem] = source.with_suffix(".changed")
             self.compile(source, objects[source.stem], *SANITIZERS)
-        program = self.link(self.root / "sanitize", [self.root / "sanitize.checked", *objects.values()], *SANITIZERS)
-        try:
-            return subprocess.run([program], capture_output=True, timeout=SECONDS).returncode == 0
-        except subprocess.TimeoutExpired:
-            return False
+        for name in SANITIZED:
+            program = self.link(self.root / name, [self.root / f"{name}.checked", *objects.values()], *SANITIZERS)
+            try:
+                subprocess.run([program], capture_output=True, timeout=SECONDS, check=True)
+            except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
+                return False
+        return True
 
     def judge(self, mutant: Mutant, passes: Callable[[Path], bool]) -> str:
         """Say what becomes of a mutant: refused, same, killed or survived; *passes* runs the tests with a library."""

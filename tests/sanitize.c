@@ -374,27 +374,9 @@ static uint64_t rings(void)
     return sum;
 }
 
-/* Rows of few and of many runs, in memory of exactly the size that records_sort asks for. */
-static void sorts(void)
-{
-    for (size_t round = 0; round < 40; round++) {
-        const size_t n = (size_t)below(round < 30 ? 20000 : 300), run = n / (1 + round % 5) + 1;
-        struct perf_sample *rows = block(n * sizeof *rows);
-        struct records_key *scratch = block(2 * n * sizeof *scratch);
-        for (size_t i = 0; i < n; i++)
-            rows[i].time = i % run;
-        records_sort(rows, n, scratch);
-        for (size_t i = 1; i < n; i++)
-            CHECK(rows[i - 1].time <= rows[i].time);
-        free(rows);
-        free(scratch);
-    }
-}
-
 int main(void)
 {
     truncated();
-    sorts();
     printf("%llx\n", (unsigned long long)(records() ^ counters() ^ rings()));
     return 0;
 }

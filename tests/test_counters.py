@@ -366,3 +366,10 @@ def test_parse_of_any_bytes_is_a_count_or_an_error(data, read_format):
         assert data.startswith(whole)
         assert not any(data[len(whole) :])
     assert fields(out + 25) == (0, 0, 0, 0, 0)
+
+
+def test_a_read_format_of_the_future_is_refused():
+    """With the first bit that these headers do not know, it is not known what the bytes mean."""
+    data, out = ffi.new("uint64_t[]", [5]), ffi.new("struct perf_counts *")
+    assert lib.counters_parse(data, 8, 0, out, 1) == 1
+    assert lib.counters_parse(data, 8, b.PERF_FORMAT_MAX, out, 1) == -1

@@ -50,6 +50,13 @@ def test_blocks_that_stay_where_they_are():
     check_sorted([3, 4, 5, *range(20000)])
 
 
+@pytest.mark.parametrize("n_runs", [3, 9])
+def test_runs_that_begin_within_blocks_and_are_read_at_the_same_pace(n_runs):
+    """So most blocks are read in part, and none of them can be written yet."""
+    length = 64 * 50
+    check_sorted([0] + [1 + run + n_runs * place for run in range(n_runs) for place in range(length)])
+
+
 def test_many_short_runs():
     """More runs than there is memory for blocks of: each row is moved by itself."""
     rng = random.Random(3)

@@ -21,13 +21,14 @@ def test_the_c_files_compile_without_a_warning(name, tmp_path):
         assert (compiled.returncode, compiled.stderr) == (0, ""), source
 
 
+@pytest.mark.parametrize("source", ["sanitize.c", "sanitize_many.c"])
 @pytest.mark.parametrize("name", ["gcc", "clang"])
-def test_the_decoders_touch_nothing_but_their_buffers(name, tmp_path):
+def test_the_decoders_touch_nothing_but_their_buffers(name, source, tmp_path):
     """Valid, truncated and random bytes in blocks of exactly their size: no access beyond, nothing undefined."""
     path = compiler(name, tmp_path, *SANITIZERS)
     program = tmp_path / "sanitize"
     tested = [source for source in sources() if source.stem not in ("ioctls", "capi")]
-    command = [path, "-std=c11", *WARNINGS, *SANITIZERS, f"-I{get_include()}", "-o", program, TESTS / "sanitize.c"]
+    command = [path, "-std=c11", *WARNINGS, *SANITIZERS, f"-I{get_include()}", "-o", program, TESTS / source]
     built = subprocess.run([*command, *tested], capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     ran = subprocess.run([program], capture_output=True, text=True, timeout=300)
