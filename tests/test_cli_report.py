@@ -98,6 +98,32 @@ def test_a_count_that_shared_its_counter_says_so():
     assert rows.splitlines() == ["1234567;;cycles;1000;25.00;;", "<not counted>;;cycles;0;0.00;;"]
 
 
+def test_the_table_says_nothing_of_the_time_for_a_count_that_had_its_counter_to_itself():
+    """No share of the time beside a count that was on its counter as long as it was enabled."""
+    table = printed(lambda output: Table(output, "'x'"), Result([count(FAULTS, 3)], 1.0))
+    assert "event" in table
+    assert "of the time" not in table
+
+
+def test_the_table_shows_a_mean_that_is_no_whole_number():
+    """Two digits behind the point for 2.5 faults, none for 3, and two for a clock in milliseconds."""
+    counts = [count(FAULTS, 2.5), count(FAULTS, 3.0), clock(0.003)]
+    table = printed(lambda output: Table(output, "'x'"), Result(counts, 1.0))
+    assert [line.split()[0] for line in table.splitlines() if "event" in line] == ["2.50", "3", "3.00"]
+
+
+def test_an_interval_is_shown_with_its_end():
+    """The seconds since the start of the run, not those of the interval, in the table and in the columns."""
+    interval = Result([count(FAULTS, 3)], elapsed_s=0.5, started_s=2.0)
+    for report in (
+        lambda output: Table(output, "'x'"),
+        lambda output: Separated(output, " ", repeated=False, cgroups=False),
+    ):
+        with contextlib.redirect_stderr(io.StringIO()) as shown:
+            report(Output(None)).interval(interval)
+        assert shown.getvalue().splitlines()[-1].split()[0] == "2.500000000"
+
+
 def test_a_value_has_digits_behind_the_point_if_its_scale_has():
     """As perf's: energy in Joules has two, bytes that are counted in blocks of 64 have none."""
     counts = [count((9, 1), 3.14159, scale=2.3e-10, unit="Joules"), count((9, 2), 6400.0, scale=64.0, unit="B")]
@@ -119,6 +145,15 @@ def test_the_mean_of_runs():
     assert whole.counts[0].spread == pytest.approx(100 / 3)
     assert (whole.counts[1].value, whole.counts[1].state) == (None, "x")
     assert mean(runs[:1]) is runs[0]
+
+
+def test_the_table_of_two_runs_shows_their_spread():
+    """Behind the seconds and behind each count; a single run has none."""
+    runs = [Result([count(FAULTS, value)], elapsed) for value, elapsed in ((2, 1.0), (4, 3.0))]
+    both, one = (printed(lambda output: Table(output, "'x'"), result) for result in (mean(runs), runs[0]))
+    assert "2.000000000 seconds time elapsed  ( +- 50.00% )" in both
+    assert "( +- 33.33% )" in both
+    assert "+-" not in one
 
 
 def test_the_spread_is_the_standard_error_of_the_mean():
