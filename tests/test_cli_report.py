@@ -79,6 +79,12 @@ def test_proportions_are_those_of_one_cpu_and_cgroup():
     assert metric(groups[1], groups, 1.0) is None
 
 
+def test_of_two_counts_of_an_event_the_first_is_divided_by():
+    """As with -e cycles:u,cycles:k,instructions, whose counts of cycles differ in their modifiers only."""
+    counts = [count(CYCLES, 10), count(CYCLES, 100), count(INSTRUCTIONS, 50)]
+    assert metric(counts[2], counts, 1.0) == ("   5.00", "insn per cycle")
+
+
 def printed(report, result):
     """What a report prints of a result."""
     with contextlib.redirect_stderr(io.StringIO()) as shown:
