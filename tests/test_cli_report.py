@@ -104,6 +104,13 @@ def test_a_count_that_shared_its_counter_says_so():
     assert rows.splitlines() == ["1234567;;cycles;1000;25.00;;", "<not counted>;;cycles;0;0.00;;"]
 
 
+def test_the_columns_of_an_event_that_was_never_enabled_have_100_per_cent():
+    """As perf's; and runs whose spread is not known have 0 per cent of it."""
+    never = Count("cycles", CYCLES, state=NOT_COUNTED)
+    rows = printed(lambda output: Separated(output, ";", repeated=True, cgroups=False), Result([never], 1.0))
+    assert rows.splitlines() == ["<not counted>;;cycles;0.00%;0;100.00;;"]
+
+
 def test_the_table_says_nothing_of_the_time_for_a_count_that_had_its_counter_to_itself():
     """No share of the time beside a count that was on its counter as long as it was enabled."""
     table = printed(lambda output: Table(output, "'x'"), Result([count(FAULTS, 3)], 1.0))
