@@ -23,15 +23,16 @@ static void *block(size_t size)
     return memory;
 }
 
-/* Samples of 16 bytes: of an ip, whose columns are copied from blocks of samples, or of an empty callchain. The arrays
- * have room for `more` samples than there are. */
-static void copy_column(size_t n, size_t more, uint64_t sample_type)
+/* Samples of 16 bytes: of an ip, whose columns are copied from blocks of samples, or of an empty callchain. The array
+ * has room for fewer samples than there are, or for more. */
+static void copy_column(size_t n, size_t room, uint64_t sample_type)
 {
     const struct perf_event_attr attr = {.sample_type = sample_type};
     const struct records_event event = {0, &attr};
     const struct perf_event_header header = {PERF_RECORD_SAMPLE, 0, 16};
     char *data = block(16 * n);
-    uint64_t *out = block(8 * (n + more));
+    uint64_t *out = block(8 * room);
+    const size_t expected = n < room ? n : room;
     const struct records_column column = {out, offsetof(struct perf_sample, ip), 8};
     size_t consumed, done;
 
@@ -40,9 +41,9 @@ static void copy_column(size_t n, size_t more, uint64_t sample_type)
         memcpy(data + 16 * i, &header, sizeof header);
         memcpy(data + 16 * i + 8, &ip, sizeof ip);
     }
-    CHECK(records_columns(data, 16 * n, &event, 1, &column, 1, n + more, &consumed, &done) == (long)n);
-    CHECK(consumed == 16 * n && done == n);
-    for (size_t i = 0; i < n; i++)
+    CHECK(records_columns(data, 16 * n, &event, 1, &column, 1, room, &consumed, &done) == (long)expected);
+    CHECK(consumed == 16 * expected && done == expected);
+    for (size_t i = 0; i < expected; i++)
         CHECK(out[i] == (sample_type == PERF_SAMPLE_IP ? i : 0));
     free(data);
     free(out);
@@ -66,9 +67,9 @@ static void sort(size_t n, size_t runs)
 int main(void)
 {
     for (size_t n = 120; n < 270; n++)
-        for (size_t more = 0; more < 300; more += 149) {
-            copy_column(n, more, PERF_SAMPLE_IP);
-            copy_column(n, more, PERF_SAMPLE_CALLCHAIN);
+        for (size_t room = n - 100; room <= n + 200; room += 100) {
+            copy_column(n, room, PERF_SAMPLE_IP);
+            copy_column(n, room, PERF_SAMPLE_CALLCHAIN);
         }
     for (size_t n = 5150; n < 5250; n++) /* here the memory begins to be enough for sorting two runs by blocks */
         sort(n, 2);

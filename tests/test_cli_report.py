@@ -2,10 +2,12 @@
 
 import contextlib
 import io
+import json
 
 import pytest
 
 from perf_event_open_sys import bindings as b
+from perf_event_open_sys._cli.as_json import Json
 from perf_event_open_sys._cli.count import NOT_COUNTED, Count, Result, mean, standard_error
 from perf_event_open_sys._cli.metric import metric
 from perf_event_open_sys._cli.output import Output
@@ -123,6 +125,14 @@ def test_the_table_shows_a_mean_that_is_no_whole_number():
     counts = [count(FAULTS, 2.5), count(FAULTS, 3.0), clock(0.003)]
     table = printed(lambda output: Table(output, "'x'"), Result(counts, 1.0))
     assert [line.split()[0] for line in table.splitlines() if "event" in line] == ["2.50", "3", "3.00"]
+
+
+def test_the_json_of_several_runs_says_how_many():
+    """With their spread; that of a single run has neither."""
+    runs = [Result([count(FAULTS, value)], elapsed) for value, elapsed in ((2, 1.0), (4, 3.0))]
+    both, one = (json.loads(printed(Json, result)) for result in (mean(runs), runs[0]))
+    assert (both["runs"], both["elapsed_spread_percent"]) == (2, pytest.approx(50))
+    assert not {"runs", "elapsed_spread_percent"} & set(one)
 
 
 def test_an_interval_is_shown_with_its_end():
