@@ -77,7 +77,7 @@ def contents() -> str:
     tables = {
         "Guides": [*(f"guides/{name}" for name in guides), "scale", "command-line"],
         "Modules": MODULES,
-        "More": [*sorted(others), *(f"/{name}" for name in BESIDE)],
+        "More": [*sorted(others), *(f"{name} </{name}>" if name == "README" else f"/{name}" for name in BESIDE)],
     }
     return "".join(
         f"\n\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(pages) + "\n```\n"

@@ -9,7 +9,7 @@ import json
 import re
 import subprocess
 import sys
-from math import ceil, log10
+from math import ceil, floor, log10
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,11 @@ PAGE, PICTURE = ROOT / "docs/guides/speed.md", ROOT / "docs/pictures/speed.svg"
 
 def bars(rows: list[dict[str, Any]]) -> str:
     """Return the picture of the ratios on a logarithmic scale: to the left of 1 are those that take less time."""
-    low, high, left, right, step = -2, ceil(log10(max(row["ratio"] for row in rows))), 30, 730, 42
+    ratios, left, right, step = [row["ratio"] for row in rows], 30, 730, 42
+    low, high = floor(log10(min(ratios))), ceil(log10(max(ratios)))
 
     def x(ratio: float) -> float:
-        return left + (log10(max(ratio, 10**low)) - low) / (high - low) * (right - left)
+        return left + (log10(ratio) - low) / (high - low) * (right - left)
 
     bottom = 50 + len(rows) * step
     parts = [text(left, 24, "time, as a multiple of the baseline's", "title")]
