@@ -72,6 +72,12 @@ def test_empty_file_is_refused(tmp_path):
         perf_data.open(tmp_path / "absent")
 
 
+def test_device_without_an_end_is_refused():
+    """It is read as a stream, and not whole."""
+    with pytest.raises(ValueError, match=r"no perf\.data file"):
+        perf_data.open("/dev/zero")
+
+
 def changed(data, at, value):
     """Return the file with another 64-bit number at a place."""
     return data[:at] + u64(value) + data[at + 8 :]
@@ -153,7 +159,7 @@ def test_large_counts_take_no_memory():
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000
 
 
-@pytest.mark.parametrize("cut", range(1, 3 * SAMPLE_SIZE, 7))
+@pytest.mark.parametrize("cut", [1, 8, SAMPLE_SIZE - 8, SAMPLE_SIZE - 1, SAMPLE_SIZE, SAMPLE_SIZE + 1, 3 * SAMPLE_SIZE])
 def test_truncated_file_gives_what_is_before_the_end(cut):
     """The records that are whole, then an error with the end's place; the features were behind them."""
     whole = perf_file(samples(4), features={3: string("here")})

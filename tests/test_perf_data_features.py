@@ -170,6 +170,12 @@ def test_feature_that_is_cut_short_is_an_error_with_its_place(number):
     assert refused > len(data) // 2
 
 
+def test_event_desc_of_other_events_gives_no_names():
+    """Those that it describes have other ids."""
+    with read(perf_file(samples(1), features={12: event_desc((ATTR, (2,), "cycles"))})) as reader:
+        assert [event.name for event in reader.events] == [""]
+
+
 def test_event_desc_that_is_cut_short_leaves_the_events_without_names():
     """Only the features are refused."""
     with read(perf_file(samples(1), features={12: event_desc((ATTR, (1,), "cycles"))[:-9]})) as reader:

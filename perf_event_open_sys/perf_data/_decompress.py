@@ -95,7 +95,7 @@ class Decompressor:
             left = self._stream.unused_data if self._stream.eof else b""
             if found:
                 yield from self._whole(self._part + found, offset)
-            if not left and (self._stream.eof or self._stream.needs_input):
+            if not left and self._stream.needs_input:
                 return
 
     def _whole(self, data: bytes, offset: int) -> Iterator[memoryview]:

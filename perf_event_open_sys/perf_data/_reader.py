@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from errno import EISDIR
 from io import FileIO, TextIOBase
 from itertools import chain
@@ -48,7 +48,7 @@ class Reader:
     def close(self) -> None:
         """Close the file, if :func:`open` has opened it."""
         self._tables = self._stream = None
-        self._sources = list  # no views are left here, so that the mapping can be undone
+        self._sources = list
         self._stack.close()
 
     def __enter__(self) -> Reader:
@@ -152,11 +152,6 @@ class Reader:
             self._open_tables()
 
 
-def _unmap(mapping: mmap) -> None:
-    with suppress(BufferError):  # there are views of it: it is unmapped when the last of them goes
-        mapping.close()
-
-
 def open(file: str | bytes | os.PathLike[Any] | BinaryIO | RawIOBase) -> Reader:  # noqa: A001 - as gzip.open
     """Open a perf.data file, or a stream of the same, for reading.
 
@@ -184,7 +179,7 @@ def open(file: str | bytes | os.PathLike[Any] | BinaryIO | RawIOBase) -> Reader:
             file = stack.enter_context(FileIO(path))
         elif isinstance(file, TextIOBase):
             raise TypeError("the file must be open in binary mode")
-        data = _in_memory(file, stack)
+        data = _in_memory(file)
         if data is None:
             source = Streamed(getattr(file, "read1", file.read))
             is_stream = _is_stream(source.window(PIPE_HEADER.size))
@@ -192,7 +187,7 @@ def open(file: str | bytes | os.PathLike[Any] | BinaryIO | RawIOBase) -> Reader:
         elif _is_stream(data):
             reader = _read_stored_stream(data)
         else:
-            reader = _read_file(data, [_mapped(name, stack) for name in others])
+            reader = _read_file(data, [_mapped(name) for name in others])
         reader._stack = stack.pop_all()
     return reader
 
@@ -204,28 +199,30 @@ def _files_of_threads(path: str) -> list[str]:
         failed(
             EISDIR, f"perf_data.open({path!r})", "perf record --threads writes directories, with a file data in them"
         )
-    numbers = sorted(int(name[5:]) for name in names if name.startswith("data.") and name[5:].isdecimal())
-    return [os.path.join(path, f"data.{number}") for number in numbers]
+    found = [name for name in names if name.startswith("data.") and name[5:].isdecimal()]
+    return [os.path.join(path, name) for name in sorted(found, key=lambda name: int(name[5:]))]
 
 
-def _in_memory(file: Any, stack: ExitStack) -> memoryview | None:
+def _in_memory(file: Any) -> memoryview | None:
     """Return what is in a file from its position on, if it can be had at once; None for a pipe."""
     raw = getattr(file, "raw", file)
-    if isinstance(raw, FileIO) and S_ISREG((status := os.fstat(raw.fileno())).st_mode):
+    if isinstance(raw, FileIO):
+        status = os.fstat(raw.fileno())
+        if not S_ISREG(status.st_mode):
+            return None  # a device may be seekable, and have no end
         begin = file.tell()
         if begin >= status.st_size:
             return memoryview(b"")
-        mapping = mmap(raw.fileno(), 0, access=ACCESS_READ)
-        stack.callback(_unmap, mapping)
+        mapping = mmap(raw.fileno(), 0, access=ACCESS_READ)  # there until the last view of it goes
         return memoryview(mapping)[begin:]
     if file.seekable():  # io.BytesIO, or one that decompresses
         return memoryview(file.read())
     return None
 
 
-def _mapped(path: str, stack: ExitStack) -> memoryview:
+def _mapped(path: str) -> memoryview:
     with FileIO(path) as file:
-        return _in_memory(file, stack) or memoryview(b"")
+        return _in_memory(file) or memoryview(b"")
 
 
 def _is_stream(data: memoryview) -> bool:
