@@ -14,7 +14,7 @@ from support.perf_files import read_file
 from support.processes import as_user, captured
 from support.workloads import child
 
-from perf_event_open_sys import __main__, records
+from perf_event_open_sys import __main__, events, ffi, perf_event_open, records, ring
 from perf_event_open_sys import bindings as b
 from perf_event_open_sys.perf_data import _layout
 
@@ -102,6 +102,7 @@ def test_samples_of_a_groups_leader_have_all_counts(tmp_path):
     assert {file.by_id[sample.id].config for sample in samples} == {leader.config}
     last = records.counts(file.data, samples[-1])
     assert len(last) == 2
+    assert leader.inherit == 0  # which kernels before 6.12 refuse for such samples
     assert all(counts.value for counts in last)
     assert file.features[_layout.FEATURE_NUMBERS["group_desc"]][-8:] == struct.pack("=II", 0, 2)
 
@@ -191,6 +192,34 @@ def test_an_ordinary_user_is_sampled_in_user_space(tmp_path):
     if level > 1:
         assert b"page-faults:u\0" in file.features[_layout.FEATURE_NUMBERS["event_desc"]]
     assert any(row.type == b.PERF_RECORD_SAMPLE for row in rows(file))
+
+
+@needs_events_of_users
+def test_rings_are_smaller_where_memory_is_used_up():
+    """Of what a user may lock, each CPU's ring gets an equal part; a size that was asked for is an error instead."""
+    path = f"/tmp/record-{os.getpid()}.data"
+
+    def record():
+        fds = [perf_event_open(events.attr("dummy:u"), 0, -1)]
+        freed, rings, pages = ring.map(fds[0], 64), [], 128
+        while pages:
+            fds.append(perf_event_open(events.attr("dummy:u"), 0, -1))
+            try:
+                rings.append(ring.map(fds[-1], pages))
+            except OSError:
+                pages //= 2
+        ffi.release(freed)
+        arguments = ["record", *FAULTS, "-o", path]
+        return captured(__main__.main, [*arguments, "-m", "128", "true"]), captured(__main__.main, [*arguments, "true"])
+
+    try:
+        asked, default = as_user(record)
+        assert (asked.returncode, default.returncode) == (2, 0), default.stderr
+        assert "mmap of the ring: Operation not permitted (" in asked.stderr
+        assert any(row.type == b.PERF_RECORD_SAMPLE for row in rows(read_file(Path(path))))
+    finally:
+        if os.path.exists(path):
+            os.unlink(path)
 
 
 def test_a_small_ring_loses_and_says_so(tmp_path):

@@ -90,6 +90,12 @@ def test_build_ids_of_what_was_mapped_are_a_feature(tmp_path):
     header = struct.unpack_from("=IHHi20sB", content)
     assert header == (0, b.PERF_RECORD_MISC_USER | 1 << 15, len(content), -1, ID, len(ID))
     assert content[36:].rstrip(b"\0") == bytes(tmp_path / "elf")
+    # What was mapped as data is no code; where the record has the build id, it need not be looked for.
+    for misc in b.PERF_RECORD_MISC_MMAP_DATA, b.PERF_RECORD_MISC_MMAP_BUILD_ID:
+        name = bytes(tmp_path / "elf").ljust(200, b"\0")
+        with perf_data.create(tmp_path / "data", [(attr, [], "")]) as writer:
+            writer.write(record(b.PERF_RECORD_MMAP2, body + name, b.PERF_RECORD_MISC_USER | misc))
+        assert _layout.FEATURE_NUMBERS["build_id"] not in read_file(tmp_path / "data").features
     assert len(content[36:]) % 64 == 0
 
 

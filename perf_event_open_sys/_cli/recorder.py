@@ -37,14 +37,13 @@ class Recorder:
         self.counters = [counter for group in self.groups for counter in group]
         self.rings: list[perf_event_mmap_page_p] = []
         self._asked, self._pages = pages, pages or _free_pages()
-        for each in self.counters:
-            # poll(2) returns when a quarter is full: the other three are for what comes until this process gets a CPU.
-            attr: Any = each.event.attr
-            attr.watermark, attr.wakeup_watermark = 1, self._pages * mmap.PAGESIZE // 4
-        self._buffer = memoryview(b"")
 
     def open(self, targets: list[_Target]) -> None:
         """Open all events, each on all targets."""
+        for counter in self.counters:
+            # poll(2) returns when a quarter is full: the other three are for what comes until this process gets a CPU.
+            attr: Any = counter.event.attr
+            attr.watermark, attr.wakeup_watermark = 1, self._pages * mmap.PAGESIZE // 4
         for leader, *members in self.groups:
             leader.open(targets)
             for member in members:
@@ -73,28 +72,33 @@ class Recorder:
             ValueError: no event is open: all threads have ended meanwhile.
             OSError: ``EPERM`` where kernel.perf_event_mlock_kb is used up.
         """
+        while True:
+            if not any(counter.open_fds() for counter in self.counters):
+                raise ValueError("all threads have ended that were to be sampled")
+            try:
+                self._map()
+                break
+            except OSError as error:
+                if self._asked or error.errno != EPERM or self._pages == 1:
+                    raise
+                # All anew: each CPU's ring is to have the same size, and how full a ring wakes us is said at the opening.
+                targets = self.counters[0].targets
+                self.close()
+                self._pages //= 2
+                self.open(targets)
+        everything = sum(page.data_size for page in self.rings)
+        slack = len(self.rings) * _LARGEST_RECORD
+        self._buffer = memoryview(bytearray(min(everything, max(_LARGEST_BUFFER, slack)) + slack))
+
+    def _map(self) -> None:
         first: dict[int, int] = {}  # CPU -> the file whose ring it is
         for counter in self.counters:
             for (_, cpu, _), fd in zip(counter.targets, counter.fds, strict=True):
                 if fd >= 0 and cpu not in first:
                     first[cpu] = fd
-                    self.rings.append(self._mapped(fd))
+                    self.rings.append(ring.map(fd, self._pages))
                 elif fd >= 0:
                     ioctls.set_output(fd, first[cpu])
-        if not first:
-            raise ValueError("all threads have ended that were to be sampled")
-        everything = sum(page.data_size for page in self.rings)
-        slack = len(self.rings) * _LARGEST_RECORD
-        self._buffer = memoryview(bytearray(min(everything, max(_LARGEST_BUFFER, slack)) + slack))
-
-    def _mapped(self, fd: int) -> perf_event_mmap_page_p:
-        while True:
-            try:
-                return ring.map(fd, self._pages)
-            except OSError as error:
-                if self._asked or error.errno != EPERM or self._pages == 1:
-                    raise
-                self._pages //= 2
 
     def drain(self, writer: Writer) -> None:
         """Write all that is in the rings."""
@@ -127,8 +131,8 @@ class Recorder:
 
     def close(self) -> None:
         """Unmap the rings and close all events."""
-        pages, self.rings = self.rings, []
-        for page in pages:
+        rings, self.rings = self.rings, []
+        for page in rings:
             ffi.release(page)
         for counter in self.counters:
             counter.close()
