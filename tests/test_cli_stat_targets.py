@@ -10,6 +10,7 @@ import threading
 import pytest
 from support.cli import CLI, json_rows, run
 from support.marks import needs_events, needs_root
+from support.workloads import fault
 
 from perf_event_open_sys import events
 from perf_event_open_sys._cli import counter, requested
@@ -158,3 +159,19 @@ def test_a_cgroup_that_is_not_there_is_named():
     done = run("stat", "-G", "no such cgroup", "--", "echo", "ran")
     assert (done.returncode, done.stdout) == (2, "")
     assert "no such cgroup" in done.stderr
+
+
+def test_each_read_of_a_counter_counts_from_the_last_one_on():
+    """As the intervals of -I: what was shown once is not shown again."""
+    attr = events.attr("page-faults:u", **counter.COUNTING)
+    one = counter.Counter(counter.Event("page-faults:u", attr))
+    one.open([(0, -1, 0)])
+    try:
+        shown = []
+        for pages in (400, 10):
+            fault(pages)
+            shown += [count.value for count in one.read()]
+    finally:
+        one.close()
+    assert shown[0] >= 400
+    assert 10 <= shown[1] < 400
