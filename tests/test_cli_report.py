@@ -179,6 +179,13 @@ def test_the_table_of_two_runs_shows_their_spread():
     assert "+-" not in one
 
 
+def test_the_mean_of_an_event_that_was_not_counted_in_the_last_run():
+    """It is the mean of the others, and no state or reason says that there is none."""
+    last = count(FAULTS, None, state=NOT_COUNTED, reason="why")
+    whole = mean([Result([one], 1.0) for one in (count(FAULTS, 2), count(FAULTS, 4), last)])
+    assert (whole.counts[0].value, whole.counts[0].state, whole.counts[0].reason) == (3, "", "")
+
+
 def test_the_spread_is_the_standard_error_of_the_mean():
     """The spread is the standard error in per cent of the mean; 0 if the mean is 0."""
     assert standard_error([1, 2, 3]) == pytest.approx(100 / 3**0.5 / 2)
