@@ -272,6 +272,19 @@ def test_record_of_a_stream_that_is_too_short_to_tell_what_it_should(kind, size)
         assert (error == "") == ((kind, size) in ((78, 30), (80, 20), (80, 30)))
 
 
+def test_error_that_is_kept_holds_no_memoryview_that_is_in_use():
+    """CPython before 3.11.9 and 3.12.3 crashes when its garbage collector meets one."""
+    bad = record(perf_data.PERF_RECORD_HEADER_ATTR, bytes(8))
+    for file in (io.BytesIO(stream(bad)), Pipe(stream(bad)), Pipe(stream(header_attr(), samples(1), bad), 50)):
+        with pytest.raises(ValueError, match="at byte") as refused, perf_data.open(file) as reader:
+            list(reader.chunks())
+        frames = [entry.frame for entry in refused.traceback]
+        views = [value for frame in frames for value in frame.f_locals.values() if isinstance(value, memoryview)]
+        assert views
+        for view in views:
+            view.release()  # a BufferError if it is in use
+
+
 def consume(data):
     """Read all that can be read from a file; whatever its bytes, nothing but a ValueError may come of it."""
     for make in (io.BytesIO, Pipe):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from struct import Struct
 
+from .._buffers import from_buffer
 from .._namedtuple import NamedTuple
 from .._native import ffi, lib
 from ._attrs import FileEnds, damaged, ends
@@ -140,7 +141,7 @@ def _run(view: memoryview, types: int, note: _Note | None, begin: int) -> tuple[
 
     Also returned is the type of the record there, if that is compressed or followed by data; 0 if no whole record is there.
     """
-    base, end = ffi.from_buffer(view), ffi.new("size_t *")
+    base, end = from_buffer(view), ffi.new("size_t *")
     while (size := lib.records_find(base, len(view), end, types)) > 0:
         at = end[0]
         kind: int = RECORD_HEADER.unpack_from(view, at)[0]
