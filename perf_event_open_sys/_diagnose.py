@@ -249,22 +249,26 @@ def _broken_rules(attr: Any, pid: int, cpu: int, group_fd: int, flags: int) -> I
     if attr.aux_pause or attr.aux_resume or (sample & lib.PERF_SAMPLE_AUX and attr.aux_sample_size):
         yield "aux_pause, aux_resume and aux_sample_size are for a member of a group whose leader writes an AUX ring"
     if attr.type == lib.PERF_TYPE_BREAKPOINT:
-        yield from _broken_breakpoint(attr, x86=os.uname().machine in ("x86_64", "i386", "i486", "i586", "i686"))
+        yield from _broken_breakpoint(attr, _X86_LONG.get(os.uname().machine, 0))
     if group_fd != -1 and (attr.pinned or attr.exclusive):
         yield "only the leader of a group can be pinned or exclusive"
 
 
-def _broken_breakpoint(attr: Any, *, x86: bool) -> Iterator[str]:
-    """Yield the first rule for breakpoints that the attr breaks: of all architectures, or, if *x86* is true, of x86."""
+# The bytes of the kernel's long on x86, by the machine's name. It is the kernel's that counts, to a 32-bit process too.
+_X86_LONG = {"x86_64": 8, "i386": 4, "i486": 4, "i586": 4, "i686": 4}
+
+
+def _broken_breakpoint(attr: Any, x86_long: int) -> Iterator[str]:
+    """Yield the first rule for breakpoints that the attr breaks: of all architectures, and of x86 unless *x86_long* is 0."""
     kind, length = attr.bp_type, attr.bp_len
     if not 0 < kind <= lib.HW_BREAKPOINT_X or kind == lib.HW_BREAKPOINT_X | lib.HW_BREAKPOINT_R:
         yield "bp_type must be HW_BREAKPOINT_W, HW_BREAKPOINT_RW or HW_BREAKPOINT_X"
     elif attr.bp_addr >> 63 and attr.exclude_kernel:
         yield f"bp_addr {attr.bp_addr:#x} is in the kernel, which exclude_kernel leaves out"
-    elif not x86:
+    elif not x86_long:
         return
-    elif kind == lib.HW_BREAKPOINT_X and length != ffi.sizeof("long"):
-        yield f"bp_len must be {ffi.sizeof('long')}, the size of a long, for an execute breakpoint; it is {length}"
+    elif kind == lib.HW_BREAKPOINT_X and length != x86_long:
+        yield f"bp_len must be {x86_long}, the size of the kernel's long, for an execute breakpoint; it is {length}"
     elif length not in (1, 2, 4, 8):
         yield f"bp_len must be 1, 2, 4 or 8; it is {length}"
     elif attr.bp_addr % length and kind != lib.HW_BREAKPOINT_X:

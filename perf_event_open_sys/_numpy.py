@@ -41,7 +41,9 @@ def dtype(ctype: CType[Any] | _Name) -> numpy.dtype[Any]:
     words: dict[int, Any] = {}
     for field, info in kind.fields:
         if info.bitsize >= 0:
-            words.setdefault(info.offset, info.type)
+            # On i386 cffi gives a bit above the 32nd with the offset of the upper half of its word.
+            size = ffi.sizeof(info.type)
+            words.setdefault((8 * info.offset + info.bitshift) // (8 * size) * size, info.type)
         elif info.type.kind != "array" or info.type.length is not None:
             names.append(field)
             formats.append(_format(info.type))

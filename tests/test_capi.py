@@ -65,7 +65,7 @@ def test_each_member_of_the_table_has_its_place_and_its_types(tmp_path):
             checks.append(f"sizeof({kind} {tag}) == {size}")
             pairs = zip(fields[::2], fields[1::2], strict=True)
             checks += [f"offsetof({kind} {tag}, {field}) == {offset}" for field, offset in pairs]
-    assert len(checks) > 100
+    assert len(checks) > (100 if ffi.sizeof("void *") == 8 else 40)
     source = tmp_path / "places.c"
     lines = ['#include "perf_event_open_sys_capi.h"', *(f'_Static_assert({check}, "{check}");' for check in checks)]
     lines += ["void use(const struct perf_event_open_sys_api *api)", "{", *assignments, "}", ""]

@@ -5,7 +5,6 @@ from pathlib import Path
 from time import CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW
 
 import pytest
-from support.machine import WORD
 
 from perf_event_open_sys import _diagnose, errors, perf_event_attr
 from perf_event_open_sys import bindings as b
@@ -100,10 +99,10 @@ def test_a_rule_that_is_broken_is_named_alone(call, rule):
     assert found.startswith(rule)
 
 
-def breakpoint_rules(kind, length, address=0x1000, *, x86=True, **fields):
+def breakpoint_rules(kind, length, address=0x1000, *, x86_long=8, **fields):
     """Return the rules that a breakpoint breaks."""
     attr = perf_event_attr(type=b.PERF_TYPE_BREAKPOINT, bp_type=kind, bp_addr=address, bp_len=length, **fields)
-    return list(_diagnose._broken_breakpoint(attr, x86=x86))
+    return list(_diagnose._broken_breakpoint(attr, x86_long))
 
 
 @pytest.mark.parametrize("kind", [W, RW])
@@ -116,7 +115,7 @@ def test_x86_watches_1_2_4_or_8_aligned_bytes(kind, length):
         assert breakpoint_rules(kind, length) == []
         odd = breakpoint_rules(kind, length, 0x1001)
         assert odd == ([f"bp_addr 0x1001 is not aligned to bp_len {length}"] if length > 1 else [])
-    assert breakpoint_rules(kind, length, 0x1001, x86=False) == []
+    assert breakpoint_rules(kind, length, 0x1001, x86_long=0) == []
 
 
 def test_breakpoint_types_that_cannot_be_are_named():
@@ -124,13 +123,14 @@ def test_breakpoint_types_that_cannot_be_are_named():
     for kind in (0, X | R, X | W, X | 8, 8):
         [rule] = breakpoint_rules(kind, 8)
         assert rule.startswith("bp_type must be"), kind
-        assert breakpoint_rules(kind, 8, x86=False) == [rule]
-    assert breakpoint_rules(X, WORD // 8, 0x1001) == []
-    [rule] = breakpoint_rules(X, 1)
-    assert rule.startswith(f"bp_len must be {WORD // 8}, the size of a long")
+        assert breakpoint_rules(kind, 8, x86_long=0) == [rule]
+    for size in (4, 8):  # of the kernel's long
+        assert breakpoint_rules(X, size, 0x1001, x86_long=size) == []
+        [rule] = breakpoint_rules(X, 1, x86_long=size)
+        assert rule.startswith(f"bp_len must be {size}, the size of the kernel's long")
     [rule] = breakpoint_rules(R, 8)
     assert rule.startswith("x86 has no breakpoint for reads alone")
-    assert breakpoint_rules(R, 8, x86=False) == breakpoint_rules(X, 1, x86=False) == []
+    assert breakpoint_rules(R, 8, x86_long=0) == breakpoint_rules(X, 1, x86_long=0) == []
 
 
 def test_an_address_of_the_kernel_needs_the_kernel():

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from support.events import PAGE_FAULTS, value
+from support.machine import IS_COMPAT
 from support.marks import needs_breakpoints, needs_root
 from support.workloads import fault
 
@@ -194,6 +195,8 @@ def test_set_output_redirects_and_minus_one_detaches(event, ring):
     got = [struct.unpack("=Q", body)[0] for body in shared.samples()]
     assert len(got) >= 10
     assert set(got) == {ioctls.id(guest)}
+    if IS_COMPAT:
+        return  # the kernel's code for 32-bit processes makes of -1 a file descriptor that nobody has
     ioctls.set_output(guest, -1)
     shared.samples()
     before = value(guest)

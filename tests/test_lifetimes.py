@@ -11,7 +11,7 @@ import threading
 import pytest
 from support.encode import record, u64
 from support.events import DUMMY, FAULTS, PAGE_FAULTS
-from support.machine import PAGE_SIZE
+from support.machine import PAGE_SIZE, WORD
 from support.marks import needs_events
 from support.processes import in_child
 from support.rings import address
@@ -204,7 +204,7 @@ def test_the_geometry_is_what_was_mapped(event, field, lie):
         ffi.release(other)
 
 
-@pytest.mark.parametrize("head", [2**63, 2**64 - 8, 3 * PAGE_SIZE])
+@pytest.mark.parametrize("head", [2 ** (WORD - 1), 2**64 - 8, 3 * PAGE_SIZE])
 def test_a_head_that_cannot_be_is_a_value_error(event, head):
     """A head further from the tail than the mapped ring is long is refused, whatever data_size says."""
     fd = event(**FAULTS, disabled=1)

@@ -294,7 +294,7 @@ def test_a_process_that_runs_is_synthesized(tmp_path):
     assert parents[os.getpid()] == os.getppid()
     assert parents[thread.native_id] == os.getpid()
     maps = [
-        (f"{one.addr:x}-{one.addr + one.len:x}", one.prot, one.flags, one.pgoff, one.ino, records.name(one))
+        (f"{one.addr:08x}-{one.addr + one.len:08x}", one.prot, one.flags, one.pgoff, one.ino, records.name(one))
         for one in mine
         if one.header.type == b.PERF_RECORD_MMAP2
     ]

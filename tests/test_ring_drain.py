@@ -206,7 +206,7 @@ def test_everything_is_checked_before_anything_is_consumed(event):
     gone = ring.map(event(**DUMMY), 1)
     ffi.release(gone)
     no_ring = filled([])[0]
-    no_ring.data_head = (no_ring.data_tail + 2**40) % 2**64
+    no_ring.data_head = (no_ring.data_tail + 2**30) % 2**64
     with ring.map(event(**DUMMY), 1, overwrite=True) as read_only:
         for bad, error in ((gone, ValueError), (read_only, ValueError), (no_ring, ValueError), ([], TypeError)):
             with pytest.raises(error) as caught:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from support.machine import WORD
 
 import perf_event_open_sys
 from perf_event_open_sys import _cdef, bindings, ffi, get_include, lib
@@ -215,6 +216,8 @@ def test_the_stubs_names_of_c_types_are_cffis():
         tag = re.fullmatch(r"enum (perf_event_\w+_regs)", name)
         if tag and not (REGISTERS and tag[1] in REGISTERS.read_text()):
             continue  # of another architecture
+        if WORD == 32 and name == "enum perf_callchain_context":
+            continue  # its values are above 32 bits, and cffi has no such enum there: they are plain constants
         ctype = ffi.typeof(name)
         expected = {"enum": "_Enum", "primitive": "_Number"}.get(ctype.kind) or annotation(ctype, in_struct=False)
         assert result == (f"_AnyCTypeOf[{expected}]" if method == "typeof" else expected), (method, name)

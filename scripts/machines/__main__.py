@@ -88,7 +88,9 @@ def wheel(arch: str) -> Path:
     source(share)
     pure(share)
     # Not by pip, which does not start in a root whose certificates are not configured.
-    debian.run(root, share, "rm -rf dist; cd source && python3 setup.py -q bdist_wheel -d ../dist")
+    debian.run(
+        root, share, "rm -rf dist; cd source && LDFLAGS=-Wl,--strip-all python3 setup.py -q bdist_wheel -d ../dist"
+    )
     built = next((share / "dist").glob("*.whl"))
     shutil.rmtree(share / "site", ignore_errors=True)
     shutil.unpack_archive(built, share / "site", "zip")

@@ -115,8 +115,9 @@ _ENTER = """\
 mount --make-rprivate /
 mount --bind "$2" "$1/mnt/share"
 mount -t proc proc "$1/proc"
+mount -t sysfs sysfs "$1/sys"
 mount -t tmpfs tmpfs "$1/tmp"
-mount --bind /dev "$1/dev"
+mount --rbind /dev "$1/dev"
 exec chroot "$1" /usr/bin/env -i PATH=/usr/bin:/usr/sbin HOME=/tmp LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 \\
     /bin/sh -c "cd /mnt/share && $3"
 """
