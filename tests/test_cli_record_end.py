@@ -95,7 +95,7 @@ def test_a_full_disk_ends_the_command_and_keeps_whole_records(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["absent-command"], 127, "record: absent-command: No such file or directory"),
+        (["./absent-command"], 127, "record: ./absent-command: No such file or directory"),
         (["/etc/passwd"], 126, "record: /etc/passwd: Permission denied"),
         (["-e", "nosuch", "true"], 2, "record: no event 'nosuch'"),
         (["-p", "{gone}"], 2, "record: there is no process {gone}"),
