@@ -37,7 +37,12 @@ ROOT = Path(__file__).resolve().parent.parent
 DECODING = [f"tests/test_records{part}.py" for part in ("_parse", "_rows", "", "_walk", "_samples", "_corrupt")]
 TESTS = {
     "columns.c": ["tests/test_records_columns.py", "tests/test_records_corrupt.py"],
-    "counters.c": ["tests/test_counters_scaled.py", "tests/test_counters.py", "tests/test_records_samples.py"],
+    "counters.c": [
+        "tests/test_counters_scaled.py",
+        "tests/test_counters_many.py",
+        "tests/test_counters.py",
+        "tests/test_records_samples.py",
+    ],
     "counters_user.c": ["tests/test_read_user.py"],
     "drain.c": ["tests/test_ring_drain.py"],
     "decode.h": ["tests/test_records_samples.py", *DECODING, "tests/test_records_columns.py"],

@@ -11,7 +11,7 @@ import resource
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.encode import encode_read
+from support.counts import fields, packed, pipe
 from support.events import DUMMY, FAULTS, PAGE_FAULTS
 from support.marks import needs_events
 from support.workloads import fault
@@ -32,18 +32,6 @@ def format_id(read_format):
 every_format = pytest.mark.parametrize("read_format", FORMATS, ids=format_id)
 
 
-def fields(counts):
-    """The five numbers of a ``struct perf_counts *``."""
-    return counts.value, counts.time_enabled, counts.time_running, counts.id, counts.lost
-
-
-def packed(read_format, members, enabled, running):
-    """What read(2) gives for these (value, id, lost)."""
-    times = {"time_enabled": enabled, "time_running": running}
-    named = [times | dict(zip(("value", "id", "lost"), one, strict=True)) for one in members]
-    return encode_read(read_format, named)
-
-
 def unpacked(read_format, members, enabled, running):
     """What counters.read must make of it: what the format lacks is 0."""
     return [
@@ -56,19 +44,6 @@ def unpacked(read_format, members, enabled, running):
         )
         for value, identity, lost in members
     ]
-
-
-@contextlib.contextmanager
-def pipe(*messages):
-    """The reading end of a pipe that gives each message to one read(2), then the end of file."""
-    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_DIRECT)
-    for message in messages:
-        os.write(writing, message)
-    os.close(writing)
-    try:
-        yield reading
-    finally:
-        os.close(reading)
 
 
 def with_format(event, read_format, **attr):
