@@ -268,7 +268,7 @@ def _broken_breakpoint(attr: Any, x86_long: int) -> Iterator[str]:
     elif not x86_long:
         return
     elif kind == lib.HW_BREAKPOINT_X and length != x86_long:
-        yield f"bp_len must be {x86_long}, the size of the kernel's long, for an execute breakpoint; it is {length}"
+        yield f"bp_len must be {x86_long}, the size of a long, for an execute breakpoint; it is {length}"
     elif length not in (1, 2, 4, 8):
         yield f"bp_len must be 1, 2, 4 or 8; it is {length}"
     elif attr.bp_addr % length and kind != lib.HW_BREAKPOINT_X:

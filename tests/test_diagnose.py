@@ -127,7 +127,7 @@ def test_breakpoint_types_that_cannot_be_are_named():
     for size in (4, 8):  # of the kernel's long
         assert breakpoint_rules(X, size, 0x1001, x86_long=size) == []
         [rule] = breakpoint_rules(X, 1, x86_long=size)
-        assert rule.startswith(f"bp_len must be {size}, the size of the kernel's long")
+        assert rule.startswith(f"bp_len must be {size}, the size of a long")
     [rule] = breakpoint_rules(R, 8)
     assert rule.startswith("x86 has no breakpoint for reads alone")
     assert breakpoint_rules(R, 8, x86_long=0) == breakpoint_rules(X, 1, x86_long=0) == []

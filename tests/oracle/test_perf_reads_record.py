@@ -129,7 +129,7 @@ def test_tracepoints_are_printed_with_their_fields(tmp_path):
     record(tmp_path, "-e", "sched:sched_process_exec,sched:sched_process_exit", "--", "ls", "/")
     text = perf("script", cwd=tmp_path)
     assert re.search(
-        r"^ +ls \d+ \[\d+\] +[\d.]+: +sched:sched_process_exec: filename=\S*/ls pid=\d+ old_pid=\d+$", text, re.M
+        r"^ +ls +\d+ \[\d+\] +[\d.]+: +sched:sched_process_exec: filename=\S*/ls pid=\d+ old_pid=\d+$", text, re.M
     )
     assert re.search(r"sched:sched_process_exit: comm=ls pid=\d+ ", text)
 
