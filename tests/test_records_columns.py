@@ -84,6 +84,25 @@ def test_many_samples_fill_more_than_one_block():
     assert found["time"].tolist() == [0] * 1000
 
 
+@pytest.mark.parametrize("name", SCALARS)
+@pytest.mark.parametrize("chain", [0, b.PERF_SAMPLE_CALLCHAIN])
+def test_each_field_alone_is_as_in_the_rows(name, chain):
+    """Those that say where in the buffer something is, and how much of it, among them."""
+    attr = perf_event_attr(sample_type=b.PERF_SAMPLE_IP | b.PERF_SAMPLE_TID | chain)
+    assert_same(made(attr, 1), attr, [name])
+
+
+@pytest.mark.parametrize("place", [0, 1, 126, 127, 128, 129, 255, 256, 299])
+def test_another_record_among_hundreds_of_samples_is_passed_over(place):
+    """It is as large as they are, so that only its type tells it from a sample."""
+    attr = perf_event_attr(sample_type=b.PERF_SAMPLE_IP | b.PERF_SAMPLE_TIME)
+    parts = [record(b.PERF_RECORD_SAMPLE, u64(n, 2 * n)) for n in range(300)]
+    parts.insert(place, record(b.PERF_RECORD_LOST, u64(7, 7)))
+    found = records.columns(b"".join(parts), attr, ["ip", "time"])
+    assert found["ip"].tolist() == list(range(300))
+    assert found["time"].tolist() == list(range(0, 600, 2))
+
+
 def test_several_events_are_told_by_their_ids():
     """A mapping of ids, whose attrs differ."""
     first = b.PERF_SAMPLE_IDENTIFIER
