@@ -18,7 +18,7 @@ from perf_event_open_sys import ffi, perf_data, records
 
 USER = "" if os.geteuid() == 0 else ":u"
 CLOCK, FAULTS = f"cpu-clock{USER}", f"page-faults{USER}"
-SHELL = ["sh", "-c", "for i in 1 2 3; do ls / /usr/lib >/dev/null; done"]
+SHELL = ["sh", "-c", "for i in 1 2 3 4 5 6; do ls / /usr/lib >/dev/null; done"]
 WAYS = {
     "one event": ["-e", FAULTS, "-c", "1"],
     "one event at a frequency": ["-e", CLOCK, "-F", "20000"],
@@ -28,7 +28,7 @@ WAYS = {
     "callchains": ["-e", FAULTS, "-c", "1", "-g"],
     "stacks": ["-e", FAULTS, "-c", "10", "--call-graph", "dwarf,512"],
     "addresses, CPUs, weights, and what is mapped": ["-e", FAULTS, "-c", "1", "-d", "--sample-cpu", "-W"],
-    "context switches": ["-e", CLOCK, "--switch-events"],
+    "context switches": ["-e", FAULTS, "-c", "1", "--switch-events"],
     "registers": ["-e", FAULTS, "-c", "5", "--user-regs"],
     "another clock": ["-e", FAULTS, "-c", "1", "-k", "CLOCK_MONOTONIC"],
     "compressed": ["-e", f"{CLOCK},{FAULTS}", "-c", "10000", "-z"],
