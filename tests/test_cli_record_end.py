@@ -12,6 +12,7 @@ import pytest
 from support.cli import CLI, counting, gone, run
 from support.marks import needs_events
 from support.perf_files import read_file
+from support.processes import rest_of
 
 from perf_event_open_sys import records
 from perf_event_open_sys.perf_data import _layout
@@ -145,13 +146,7 @@ def test_progress_is_shown_on_a_terminal(tmp_path):
     if pid == 0:
         os.chdir(tmp_path)
         os.execv(CLI[0], [*CLI, "record", *FAULTS, "--duration", "1.5", "--", *BUSY])
-    shown = b""
-    while True:
-        try:
-            shown += os.read(terminal, 1000)
-        except OSError:  # EIO: the other side is closed
-            break
-    os.close(terminal)
+    shown = rest_of(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     progress, totals = re.findall(rb"\rrecord: (\d+) samples in [^\r]* lost(?:: perf.data)?\x1b\[K", shown)
     assert 0 < int(progress) < int(totals) == n_samples(tmp_path / "perf.data")

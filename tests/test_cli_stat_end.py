@@ -9,6 +9,7 @@ import subprocess
 import pytest
 from support.cli import CLI, SLEEPER, counting, gone, run
 from support.marks import needs_events, needs_root
+from support.processes import rest_of
 
 pytestmark = needs_events
 ENDINGS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
@@ -45,12 +46,7 @@ def test_control_c_on_a_terminal():
     shown = os.read(terminal, 100)
     command = int(shown)
     os.write(terminal, b"\x03")
-    while True:
-        try:
-            shown += os.read(terminal, 1000)
-        except OSError:  # EIO: the other side is closed
-            break
-    os.close(terminal)
+    shown += rest_of(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
     assert b"task-clock:u" in shown
     assert gone(command)

@@ -105,3 +105,15 @@ def captured(main, *arguments):
     sys.stderr.flush()
     written = [os.pread(file, os.fstat(file).st_size, 0).decode() for file in files]
     return subprocess.CompletedProcess(arguments, status, *written)
+
+
+def rest_of(terminal):
+    """Read what is written to a pseudoterminal until its other side is closed; close this side, and return it."""
+    shown = b""
+    while True:
+        try:
+            shown += os.read(terminal, 1000)
+        except OSError:  # EIO: the other side is closed
+            break
+    os.close(terminal)
+    return shown
