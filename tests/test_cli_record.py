@@ -12,7 +12,7 @@ from support.machine import CPUS
 from support.marks import needs_events, needs_events_of_users, needs_root
 from support.perf_files import read_file
 from support.processes import as_user, captured
-from support.workloads import child
+from support.workloads import child, start
 
 from perf_event_open_sys import __main__, events, ffi, perf_event_open, records, ring
 from perf_event_open_sys import bindings as b
@@ -151,7 +151,9 @@ def test_all_cpus(tmp_path):
     assert {row.cpu for row in samples} <= set(CPUS)
     assert {row.pid for row in samples} <= {0} | {row.pid for row in rows(file) if row.type == b.PERF_RECORD_COMM}
     assert b"ls" in names(file, b.PERF_RECORD_COMM)
-    timed = recorded(tmp_path / "data", "-C", str(CPUS[-1]), "-e", "cpu-clock", "--duration", "0.1")
+    with child(f"os.sched_setaffinity(0, {{{CPUS[-1]}}})\nwhile True: pass") as (busy, _):
+        start(busy)
+        timed = recorded(tmp_path / "data", "-C", str(CPUS[-1]), "-e", "cpu-clock", "--duration", "0.1")
     assert {row.cpu for row in rows(timed) if row.type == b.PERF_RECORD_SAMPLE} == {CPUS[-1]}
 
 

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import types
 
 from .compilers import TESTS
@@ -39,13 +40,19 @@ def run(name, *arguments, cwd, **options):
 
 @contextlib.contextmanager
 def started(name, *arguments, cwd):
-    """Start an example; at the end, interrupt it as from the keyboard: it ends well."""
+    """Start an example; at the end, interrupt it as from the keyboard: it ends well.
+
+    After a minute it is killed, so that a test that waits for a line gets none instead of waiting for ever.
+    """
     command, pipe = command_of(name, *arguments), subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=cwd) as process:
+        limit = threading.Timer(60, process.kill)
+        limit.start()
         try:
             yield process
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate()
             assert process.returncode == 0, errors
         finally:
+            limit.cancel()
             process.kill()

@@ -1,27 +1,27 @@
 """examples/trace.py and flight_recorder.py: tracepoints as they are hit, and the last ones before a trigger."""
 
-import os
 import re
 import signal
 import subprocess
-import threading
 
 from support.examples import matched, run, started
 from support.marks import needs_events, needs_root
+from support.workloads import child
 
 
 @needs_root
 @needs_events
 def test_trace_prints_each_hit_with_its_fields(getpgid_tracepoint, tmp_path):  # noqa: ARG001 - skips without it
     """trace.py prints each hit that passes the filter, of every CPU, with the names and values of its fields."""
-    me = threading.get_native_id()
-    with started("trace", f"syscalls:sys_enter_getpgid if common_pid == {me} && pid != 1", cwd=tmp_path) as process:
-        assert process.stderr.readline().startswith("tracing syscalls:sys_enter_getpgid if")
-        for pid in (os.getpid(), 1, 0):
-            os.getpgid(pid)
-        lines = [process.stdout.readline() for _ in range(2)]
-    for line, pid in zip(lines, (os.getpid(), 0), strict=True):
-        assert re.fullmatch(rf" *{me} \[\d+\] \d+\.\d+ syscalls:sys_enter_getpgid: __syscall_nr=\d+ pid={pid}\n", line)
+    with child("for pid in (os.getpid(), 1, 0): os.getpgid(pid)") as (traced, go):
+        event = f"syscalls:sys_enter_getpgid if common_pid == {traced.pid} && pid != 1"
+        with started("trace", event, cwd=tmp_path) as process:
+            assert process.stderr.readline().startswith("tracing syscalls:sys_enter_getpgid if")
+            go()
+            lines = [process.stdout.readline() for _ in range(2)]
+    hit = rf" *{traced.pid} \[\d+\] \d+\.\d+ syscalls:sys_enter_getpgid: __syscall_nr=\d+"
+    for line, pid in zip(lines, (traced.pid, 0), strict=True):
+        assert re.fullmatch(rf"{hit} pid={pid}\n", line)
 
 
 @needs_root
