@@ -3,6 +3,7 @@
 import mmap
 import os
 import resource
+import signal
 import struct
 import subprocess
 import sys
@@ -41,6 +42,13 @@ def _children_import_the_same_package():
         patch.setenv("PYTHONPATH", str(Path(perf_event_open_sys.__file__).parent.parent), prepend=os.pathsep)
         patch.chdir("/")
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _a_hangup_ends_children():
+    """Have SIGHUP end the commands that tests start, where pytest itself was started by nohup, which ignores it."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
