@@ -28,7 +28,7 @@ language = "en"
 # The source directory is the root of the repository, so that the links between all pages are those that a forge follows.
 root_doc = "docs/index"
 include_patterns = ["docs/**.md", "*.md", "cdefs/README.md"]
-exclude_patterns = ["build", "dist", "mutants", ".*"]
+exclude_patterns = ["build", "dist", ".*"]
 
 # The order of the table of contents. A page that is not listed comes after those that are, by its name.
 GUIDES = ["counting", "sampling", "tracepoints", "breakpoints", "bpf", "aux", "threads"]

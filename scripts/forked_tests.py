@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import resource
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 # Imported once here, so that the forked processes have them.
@@ -26,8 +27,11 @@ hypothesis.settings.register_profile(
 )
 
 
-def succeeds(run: Callable[[], int], cpu_seconds: int = CPU_SECONDS) -> bool:
-    """Run a function in a forked process, without output; False if it returns another status than 0, crashes or hangs."""
+def succeeds(run: Callable[[], int], cpu_seconds: int = CPU_SECONDS, seconds: float = SECONDS) -> bool:
+    """Run a function in a forked process, without output; False if it returns another status than 0, crashes or hangs.
+
+    *cpu_seconds* holds for each process of the run alone. What the run has started ends with it.
+    """
     child = os.fork()
     if child == 0:
         try:
@@ -39,61 +43,48 @@ def succeeds(run: Callable[[], int], cpu_seconds: int = CPU_SECONDS) -> bool:
         finally:
             os._exit(1)
     with open(os.pidfd_open(child)) as end:
-        ended, _, _ = select.select([end], [], [], SECONDS)
-    if not ended:
+        select.select([end], [], [], seconds)
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
     return os.waitpid(child, 0)[1] == 0
 
 
 def run_pytest(root: Path, tests: list[str], *plugins: object) -> int:
     """Run tests of the tree at *root* until one fails. The process's working directory and import path are changed."""
-    # mutmut names the functions that it adds so; tests that try every function of a module are not for these.
-    options = ["-x", "-q", "-pno:cacheprovider", "-Wignore::pytest.PytestAssertRewriteWarning", "-knot mutmut"]
+    options = ["-x", "-q", "-pno:cacheprovider", "-Wignore::pytest.PytestAssertRewriteWarning"]
     os.chdir(root)
     sys.path.insert(0, str(root))
     return pytest.main([*options, "--hypothesis-profile=mutation", *tests], plugins=plugins)
 
 
-def tests_pass(root: Path, tests: list[str], **environment: str) -> bool:
-    """Run tests of the tree at *root*, in a forked process, until one fails; False if one does, or hangs."""
-
-    def run() -> int:
-        os.environ.update(environment)
-        return run_pytest(root, tests)
-
-    return succeeds(run)
+def run_item(item: pytest.Item, following: pytest.Item | None = None) -> bool:
+    """Run one collected test; False if it failed. Fixtures that *following*, the next test, shares stay set up."""
+    item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+    return not item.session.testsfailed
 
 
 class ForkedTests:
-    """Collected tests, which are run again and again, each time in a new forked process."""
+    """Runs of collected tests, each in a new forked process."""
 
-    def __init__(self, items: Iterable[pytest.Item]) -> None:
-        self.items = list(items)
-        self.cpu_seconds = CPU_SECONDS
-        self._running = mmap.mmap(-1, 4)  # shared with the forked process: the index of the test that it runs
+    def __init__(self) -> None:
+        self._running = mmap.mmap(-1, 4)  # shared with the forked process: 1 + the index of the test that it runs
 
-    def pass_with(self, prepare: Callable[[], None]) -> bool:
-        """Run *prepare*, then the tests until one fails; False if one does, or hangs.
-
-        The test that failed is the first of the next run: it often notices what is similar. The first run that passes
-        sets the limit of CPU time for the others.
-        """
+    def failure(
+        self,
+        prepare: Callable[[], None],
+        items: Sequence[pytest.Item],
+        cpu_seconds: int = CPU_SECONDS,
+        seconds: float = SECONDS,
+    ) -> int:
+        """Run *prepare*, then the tests until one fails or hangs; return its index, or -1 if all pass."""
 
         def run() -> int:
             prepare()
-            for index, (item, following) in enumerate(zip(self.items, [*self.items[1:], None], strict=True)):
+            for index, (item, following) in enumerate(zip(items, [*items[1:], None], strict=True)):
                 self._running[:] = index.to_bytes(4, "little")
-                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-                if item.session.testsfailed:
+                if not run_item(item, following):
                     return 1
             return 0
 
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        if succeeds(run, self.cpu_seconds):
-            used = resource.getrusage(resource.RUSAGE_CHILDREN)
-            seconds = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
-            self.cpu_seconds = min(self.cpu_seconds, 2 + int(2 * seconds))
-            return True
-        if self.items:
-            self.items.insert(0, self.items.pop(int.from_bytes(self._running, "little")))
-        return False
+        self._running[:] = bytes(4)
+        return -1 if succeeds(run, cpu_seconds, seconds) else int.from_bytes(self._running, "little")

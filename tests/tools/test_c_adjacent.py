@@ -68,7 +68,7 @@ class Machine:
         """Make the source distribution of what git would commit, and nothing else that lies in the tree."""
         source = self.directory / "source"
         ignored = shutil.ignore_patterns(
-            ".git", ".venv", "build", "*.so", "*.egg-info", "__pycache__", "mutants", "_native.c"
+            ".git", ".venv", "build", "*.so", "*.egg-info", "__pycache__", "_native.c"
         )
         shutil.copytree(ROOT, source, ignore=ignored)
         make = f"import setuptools.build_meta as b; print(b.build_sdist({str(self.directory)!r}))"
