@@ -17,7 +17,7 @@ class Output:
     It is emptied when the first text is written.
     """
 
-    def __init__(self, path: str | None, *, append: bool = False) -> None:
+    def __init__(self, path: str | None, *, append: bool) -> None:
         self._append, self._started = append, path is None
         if path is None:
             if sys.stderr is None:  # closed by whoever started us (2>&-)
