@@ -23,9 +23,9 @@ static const struct {
 
 /* The byte offset, from the start of a record, of the field that a column asks for; ABSENT if samples of this
  * sample_type do not have it. */
-static int place_of(uint64_t sample_type, const struct records_column *column)
+static int field_offset(uint64_t sample_type, const struct records_column *column)
 {
-    int at = sizeof(struct perf_event_header), place = ABSENT;
+    int at = sizeof(struct perf_event_header), offset = ABSENT;
 
     if (column->field == offsetof(struct perf_sample, type))
         return offsetof(struct perf_event_header, type);
@@ -37,12 +37,12 @@ static int place_of(uint64_t sample_type, const struct records_column *column)
         if (!(sample_type & FIXED[i].bit))
             continue;
         if (column->field == FIXED[i].first)
-            place = at;
+            offset = at;
         if (column->field == FIXED[i].second)
-            place = at + (int)sizeof(uint32_t);
+            offset = at + (int)sizeof(uint32_t);
         at += (int)sizeof(uint64_t);
     }
-    return place;
+    return offset;
 }
 
 /* True if the columns can be copied straight from the records, without decoding each sample into a struct perf_sample:
@@ -71,23 +71,23 @@ INLINE int is_whole(const char *record, size_t size, const struct layout *layout
     return size >= fixed + sizeof(uint64_t) && next_word(&at) == (size - fixed) / sizeof(uint64_t) - 1;
 }
 
-/* Copy the value of 8, 4 or 2 bytes at byte `place` of each of `n` records into a column, from the column's index `row`
+/* Copy the value of 8, 4 or 2 bytes at byte `offset` of each of `n` records into a column, from the column's index `row`
  * on. */
-static void copy_column(const struct records_column *column, int place, const char *const *records, size_t row, size_t n)
+static void copy_column(const struct records_column *column, int offset, const char *const *records, size_t row, size_t n)
 {
     char *out = (char *)column->out + row * column->size;
 
-    if (place == ABSENT)
+    if (offset == ABSENT)
         memset(out, 0, n * column->size);
     else if (column->size == 8)
         for (size_t i = 0; i < n; i++)
-            memcpy(out + 8 * i, records[i] + place, 8);
+            memcpy(out + 8 * i, records[i] + offset, 8);
     else if (column->size == 4)
         for (size_t i = 0; i < n; i++)
-            memcpy(out + 4 * i, records[i] + place, 4);
+            memcpy(out + 4 * i, records[i] + offset, 4);
     else
         for (size_t i = 0; i < n; i++)
-            memcpy(out + 2 * i, records[i] + place, 2);
+            memcpy(out + 2 * i, records[i] + offset, 2);
 }
 
 /* True if BLOCK samples of `size` bytes each, and no other records among them, begin at `at`, as is the case in most of
@@ -138,7 +138,7 @@ static long copy_columns(const char *buffer, size_t size, const struct layout *l
             records[found++] = buffer + offset;
         }
         for (size_t i = 0; i < n_columns; i++)
-            copy_column(columns + i, place_of(layout->sample_type, columns + i), records, filled, found);
+            copy_column(columns + i, field_offset(layout->sample_type, columns + i), records, filled, found);
         filled += found;
     }
     *consumed = offset;

@@ -25,18 +25,18 @@ static inline int by_id(const struct records_event *events, size_t n)
 }
 
 /* Check that the records of all events have their id at the same place, so that it can be read before the event is
- * known. `place` is id_in_sample or id_in_trailer. Returns 0, with the common place in `*at`, which is 0 if records are
- * not matched by id; or -1 with EINVAL. */
-static inline int find_id(const struct records_event *events, size_t n, size_t (*place)(uint64_t), size_t *at)
+ * known. `offset_of_id` is id_in_sample or id_in_trailer. Returns 0, with the common offset in `*at`, which is 0 if
+ * records are not matched by id; or -1 with EINVAL. */
+static inline int find_id(const struct records_event *events, size_t n, size_t (*offset_of_id)(uint64_t), size_t *at)
 {
     if (n == 0)
         return fail(EINVAL);
     *at = 0;
     if (!by_id(events, n))
         return 0;
-    *at = place(events->attr->sample_type);
+    *at = offset_of_id(events->attr->sample_type);
     for (size_t i = 0; i < n; i++)
-        if (*at == 0 || place(events[i].attr->sample_type) != *at)
+        if (*at == 0 || offset_of_id(events[i].attr->sample_type) != *at)
             return fail(EINVAL);
     return 0;
 }

@@ -75,7 +75,7 @@ enum { BLOCK = 64 };
 struct blocks {
     struct perf_sample *rows, *spare;
     size_t n;           /* how many whole blocks `rows` has; the number of spare block i is n + i */
-    uint32_t *place;    /* place[i]: the number of the block where block i of the sorted rows is now */
+    uint32_t *now_at;   /* now_at[i]: the number of the block where block i of the sorted rows is now */
     uint32_t *free;     /* the numbers of blocks that can be written: never more than there are spare blocks */
     size_t n_free;
     uint8_t *read;      /* read[i]: how many rows of block i have been read */
@@ -93,8 +93,8 @@ static void gather(struct blocks *b, const struct records_key *keys, size_t n)
     for (size_t i = 0; i < n; i++) {
         const size_t row = (size_t)keys[i].index, block = row / BLOCK;
         if (i % BLOCK == 0) {
-            b->place[i / BLOCK] = b->free[--b->n_free];
-            to = block_at(b, b->place[i / BLOCK]);
+            b->now_at[i / BLOCK] = b->free[--b->n_free];
+            to = block_at(b, b->now_at[i / BLOCK]);
         }
         if (i + 8 < n)
             for (size_t line = 0; line < sizeof *b->rows; line += 64)
@@ -109,10 +109,10 @@ static void gather(struct blocks *b, const struct records_key *keys, size_t n)
  * until the hole is a spare block, or until block `until` belongs at the hole. Returns the last hole. */
 static size_t fill_holes(struct blocks *b, size_t hole, size_t until)
 {
-    while (hole < b->n && b->place[hole] != until) {
-        const size_t from = b->place[hole];
+    while (hole < b->n && b->now_at[hole] != until) {
+        const size_t from = b->now_at[hole];
         memcpy(block_at(b, hole), block_at(b, from), BLOCK * sizeof *b->rows);
-        b->place[hole] = (uint32_t)hole;
+        b->now_at[hole] = (uint32_t)hole;
         hole = from;
     }
     return hole;
@@ -123,20 +123,20 @@ static void order_blocks(struct blocks *b, size_t n_rows)
     const size_t rest = n_rows % BLOCK;
 
     if (rest) /* the last `rest` rows are no whole block: gather() has written nothing there */
-        memcpy(b->rows + b->n * BLOCK, block_at(b, b->place[b->n]), rest * sizeof *b->rows);
+        memcpy(b->rows + b->n * BLOCK, block_at(b, b->now_at[b->n]), rest * sizeof *b->rows);
     for (size_t i = 0; i < b->n_free; i++)
         fill_holes(b, b->free[i], SIZE_MAX);
     if (rest)
-        fill_holes(b, b->place[b->n], SIZE_MAX);
+        fill_holes(b, b->now_at[b->n], SIZE_MAX);
     for (size_t start = 0; start < b->n; start++) {
         struct perf_sample *kept = block_at(b, b->n);
         size_t hole;
-        if (b->place[start] == start)
+        if (b->now_at[start] == start)
             continue;
         memcpy(kept, block_at(b, start), BLOCK * sizeof *kept);
         hole = fill_holes(b, start, start);
         memcpy(block_at(b, hole), kept, BLOCK * sizeof *kept);
-        b->place[hole] = (uint32_t)hole;
+        b->now_at[hole] = (uint32_t)hole;
     }
 }
 
@@ -151,8 +151,8 @@ static int permute_blocks(struct perf_sample *rows, const struct records_key *ke
 
     if (size < needed || blocks + spare > UINT32_MAX)
         return 0;
-    b.place = (uint32_t *)(void *)(b.spare + spare * BLOCK);
-    b.free = b.place + blocks + 1;
+    b.now_at = (uint32_t *)(void *)(b.spare + spare * BLOCK);
+    b.free = b.now_at + blocks + 1;
     b.read = (uint8_t *)(b.free + spare);
     memset(b.read, 0, blocks);
     for (size_t i = 0; i < spare; i++)
