@@ -90,7 +90,7 @@ def test_of_two_counts_of_an_event_the_first_is_divided_by():
 def printed(report, result):
     """What a report prints of a result."""
     with contextlib.redirect_stderr(io.StringIO()) as shown:
-        report(Output(None)).result(result)
+        report(Output(None, append=False)).result(result)
     return shown.getvalue()
 
 
@@ -143,7 +143,7 @@ def test_an_interval_is_shown_with_its_end():
         lambda output: Separated(output, " ", repeated=False, cgroups=False),
     ):
         with contextlib.redirect_stderr(io.StringIO()) as shown:
-            report(Output(None)).interval(interval)
+            report(Output(None, append=False)).interval(interval)
         assert shown.getvalue().splitlines()[-1].split()[0] == "2.500000000"
 
 
