@@ -260,9 +260,12 @@ class Work:
 
     def judge_all(self, todo: Iterable[tuple[str, int, int]], results: Results) -> None:
         """Judge mutants of the files, as :func:`mutants` takes them."""
-        for file, first, step in todo:
-            self.judge(mutants(self.root, file, first, step), results)
-        results.put((None, "ended"))
+        os.chdir(ROOT)  # where mutmut finds its settings
+        try:
+            for file, first, step in todo:
+                self.judge(mutants(self.root, file, first, step), results)
+        finally:
+            results.put((None, "ended"))
 
     def judge(self, todo: Iterable[Mutant], results: Results) -> None:
         """Judge mutants of one file: first those that need a process of their own, then the others."""
