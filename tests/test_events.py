@@ -8,7 +8,8 @@ import pytest
 from support.attrs import set_fields
 from support.trees import device, hybrid_machine
 
-from perf_event_open_sys import bindings, events, ffi
+from perf_event_open_sys import bindings as b
+from perf_event_open_sys import events, ffi
 
 
 @pytest.fixture
@@ -30,6 +31,8 @@ def hybrid(tmp_path):
         ("cpu_atom/cycles/u", {"config": 10 << 32, "exclude_kernel": 1, "exclude_hv": 1}),
         ("cpu_atom/L1-dcache-load-misses/", {"type": 3, "config": 10 << 32 | 0x10000}),
         ("cycles", {}),
+        ("instructions", {"config": 1}),
+        ("cs", {"type": 1, "config": 3}),
         ("slots:u", {"type": 4, "config": 0x400, "exclude_kernel": 1, "exclude_hv": 1}),
         ("mem-loads", {"type": 10, "config": 0x8005D0}),
         ("uncore_imc_1/data_reads/", {"type": 21, "config": 1}),
@@ -46,6 +49,74 @@ def test_other_machines_events_are_read(hybrid, text, expected):
     assert attr == expected
 
 
+CACHE, BREAKPOINT, LONG = b.PERF_TYPE_HW_CACHE, b.PERF_TYPE_BREAKPOINT, ffi.sizeof("long")
+RW, W, X = b.HW_BREAKPOINT_RW, b.HW_BREAKPOINT_W, b.HW_BREAKPOINT_X
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("L1-dcache", {"type": CACHE}),
+        ("L1-icache-load-misses", {"type": CACHE, "config": 0x10001}),
+        ("LLC-stores", {"type": CACHE, "config": 0x102}),
+        ("dTLB-misses", {"type": CACHE, "config": 0x10003}),
+        ("node-miss-prefetch", {"type": CACHE, "config": 0x10206}),
+        ("cycles/config=0x100000000/", {"config": 1 << 32}),
+        ("cpu/cycles/", {}),
+        ("cpu/cpu-cycles/P", {"type": 4, "config": 0x3C, "precise_ip": 2}),
+        ("r1a8", {"type": 4, "config": 0x1A8}),
+        ("0X1:0x2", {"type": 1, "config": 2}),
+        ("mem:0x1000", {"type": BREAKPOINT, "bp_type": RW, "config1": 0x1000, "config2": 4}),
+        ("mem:4096/8:w", {"type": BREAKPOINT, "bp_type": W, "config1": 4096, "config2": 8}),
+        ("mem:0X40:x", {"type": BREAKPOINT, "bp_type": X, "config1": 64, "config2": LONG}),
+        ("cs/name='',config=4/", {"type": 1, "config": 4}),
+    ],
+)
+def test_what_every_machine_has_is_read(tmp_path, text, expected):
+    """Cache, raw and numeric events, breakpoints, and the events of the one core PMU, which is named cpu."""
+    device(tmp_path, "cpu", 4, **{"format/event": "config:0-7", "events/cpu-cycles": "event=0x3c"})
+    device(tmp_path, "cpu", 4, **{"caps/max_precise": "2"})
+    attr = set_fields(events.attr(text, sysfs=str(tmp_path)))
+    del attr["size"]
+    assert attr == expected
+
+
+def test_nothing_is_precise_where_no_core_pmu_says_so(tmp_path):
+    """On a machine without core PMUs, P asks for nothing."""
+    assert events.attr("cs:P", sysfs=str(tmp_path)).precise_ip == 0
+
+
+def test_cache_events_are_those_that_make_sense():
+    """Loads, stores and prefetches of each cache, and their misses; nothing stores to instructions."""
+    none = {"L1-icache-store", "iTLB-store", "iTLB-prefetch", "branch-store", "branch-prefetch"}
+    caches = ("L1-dcache", "L1-icache", "LLC", "dTLB", "iTLB", "branch", "node")
+    kinds = ("load", "loads"), ("store", "stores"), ("prefetch", "prefetches")
+    assert events.cache_events() == [
+        name
+        for cache in caches
+        for one, many in kinds
+        for name in (f"{cache}-{many}", f"{cache}-{one}-misses")
+        if f"{cache}-{one}" not in none
+    ]
+
+
+@pytest.mark.parametrize(
+    ("terms", "name"),
+    [("name='a',name='b'", "a"), ("name=XaX", "XaX"), ('name="a,b/\'c"', "a,b/'c"), ("name=''", "cs/name=''/")],
+)
+def test_a_name_is_what_its_term_says(terms, name):
+    """The first of two; within quotes commas, slashes and other quotes too; an empty one is none."""
+    [[event]] = events.parse(f"cs/{terms}/")
+    assert event.name == name
+
+
+def test_a_pmu_of_that_very_name_is_no_family(tmp_path):
+    """A name that is a PMU's own does not stand for the units of an uncore PMU."""
+    for number, name in enumerate(("cha", "cha_0", "uncore_cha_1"), 40):
+        device(tmp_path, name, number)
+    assert [event.attr.type for [event] in events.parse("cha//", sysfs=str(tmp_path))] == [40]
+
+
 def test_an_event_of_several_pmus_becomes_several(hybrid):
     """A hybrid's cycles, and an uncore PMU without its number, are an event for each PMU."""
     [[atom], [core], [first], [second]] = events.parse("cycles:u,imc/data_reads/", sysfs=hybrid)
@@ -53,8 +124,8 @@ def test_an_event_of_several_pmus_becomes_several(hybrid):
     assert [event.name for event in (core, atom, first)] == names
     assert [event.attr.type for event in (first, second)] == [20, 21]
     assert (core.pmu.cpumask, atom.pmu.cpumask) == ((0, 1, 2, 3), (4, 6, 7))
-    with pytest.raises(ValueError, match="2 events have this name: uncore_imc_0/data_reads/, uncore_imc_1"):
-        events.attr("imc/data_reads/", sysfs=hybrid)
+    both = ["uncore_imc_0/data_reads/", "uncore_imc_1/data_reads/"]
+    assert [event.name for [event] in events.parse("data_reads", sysfs=hybrid)] == both
 
 
 @pytest.mark.parametrize(
@@ -71,6 +142,7 @@ def test_lists_and_groups_are_told_apart(text, names):
     groups = events.parse(text)
     assert [[event.name for event in group] for group in groups] == names
     assert groups[0][0].attr.exclude_kernel == 0
+    assert groups[0][0].modifiers == groups[0][0].name.partition(":")[2]
 
 
 @pytest.fixture
@@ -97,9 +169,7 @@ def test_probes_take_their_strings(probing):
     assert (function.type, function.probe_offset, string_at(function.kprobe_func)) == (7, 4, b"do_exit")
 
 
-@pytest.mark.parametrize(
-    "part", [lambda attr: attr, lambda attr: attr[0], bindings.copy], ids=["pointer", "struct", "copy"]
-)
+@pytest.mark.parametrize("part", [lambda attr: attr, lambda attr: attr[0], b.copy], ids=["pointer", "struct", "copy"])
 def test_strings_live_as_long_as_the_struct_they_are_in(probing, part):
     """Whichever of the pointer, its struct and a copy is kept, what the fields point to is kept."""
     kept = [part(events.attr("uprobe//", sysfs=probing, uprobe_path=f"/kept/{i}")) for i in range(100)]
@@ -133,8 +203,10 @@ def test_a_string_that_c_would_cut_or_cannot_hold_is_a_value_error(probing, path
             events.attr(f"uprobe/path='{path}'/", sysfs=probing)
 
 
-def test_a_string_in_a_field_that_is_a_number_is_a_type_error():
-    """Only the fields that are addresses of strings take strings."""
+def test_a_string_in_a_field_that_is_a_number_is_a_type_error(probing):
+    """Only the fields that are addresses of strings take strings, and one of them only: they are members of a union."""
+    with pytest.raises(TypeError, match=r"perf_event_attr\.kprobe_func"):
+        events.attr("uprobe//", sysfs=probing, uprobe_path="/bin/sh", kprobe_func="do_exit")
     with pytest.raises(TypeError, match=r"perf_event_attr\.config"):
         events.attr("cs", config="5")  # type: ignore[arg-type]
 
@@ -156,6 +228,7 @@ def test_overrides_are_the_attrs_other_fields():
         ("cs/freq=77/", {"sample_freq": 99}, (1, 99)),
         ("cs/freq=77/", {"sample_freq": 99, "sample_period": 0}, (1, 99)),
         ("cs/freq=77/", {"sample_freq": 0, "sample_period": 5}, (0, 5)),
+        ("cs/freq=77/", {"sample_period": 5, "sample_freq": 0}, (0, 5)),
         ("cs/freq=77/", {"sample_period": 0}, (0, 0)),
         ("cs", {"sample_freq": 99, "freq": 0}, (0, 99)),
         ("cs/freq=77/", {}, (1, 77)),

@@ -25,15 +25,22 @@ def hybrid(tmp_path):
         ("cpu_core/event=x/", "event takes a number of up to 64 bits, not 'x'", 9),
         ("cpu_corn/event=1/", "this machine has no PMU 'cpu_corn'; did you mean cpu_core", 0),
         ("hv_24x7/PM_X/", "PM_X leaves core to you: hv_24x7/PM_X,core=.../", 8),
+        ("PM_X", "PM_X leaves core to you: hv_24x7/PM_X,core=.../", 0),
+        ("uncore_abc//", "this machine has no PMU 'uncore_abc'", 0),
+        ("imc/data_reads/", "2 events have this name: uncore_imc_0/data_reads/, uncore_imc_1/data_reads/", 0),
         ("cpu_core/event=1", "this '/' has no closing one", 8),
         ("cycels", "no event 'cycels'; did you mean cycles", 0),
+        ("cycels:u", "no event 'cycels'; did you mean cycles", 0),
         ("slot", "no event 'slot'; did you mean slots", 0),
         ("cycles:ux", "no modifier 'x'", 8),
         ("cycles:upppp", "too many 'p'", 8),
+        ("cycles:uu", "too many 'u'", 7),
+        ("cycles:", "modifiers, or the name of a tracepoint, are missing here", 7),
         ("cycles:u/period=1/", "modifiers come last", 8),
         ("cycles,cycles", "the event ends here", 6),
         ("page-faults/call-graph=x/", "call-graph takes fp or no, not 'x'", 12),
         ("page-faults/a b/", "terms are name or name=value", 13),
+        ("page-faults/name='a'config/", "terms are name or name=value", 26),
         ("duration_time", "duration_time is no event of the kernel", 0),
         ("", "an event is missing here", 0),
     ],
@@ -97,10 +104,18 @@ def test_any_text_is_an_event_or_a_value_error(hybrid, pieces):
     assert refusal == "" or refusal.endswith(" ^")
 
 
-@pytest.mark.parametrize("text", ["{page-faults", "page-faults}", "{}", "page-faults,", "{page-faults}x", "{{cs}}"])
-def test_a_wrong_list_is_a_value_error(text):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{page-faults", "the group's closing brace is missing"),
+        ("page-faults}", "the event ends here, and no comma follows"),
+        *((text, "an event is missing here") for text in ("{}", "page-faults,", "{{cs}}")),
+        ("{page-faults}x", "no modifier 'x'"),
+    ],
+)
+def test_a_wrong_list_is_a_value_error(text, message):
     """Braces and commas that do not fit are shown with a caret."""
-    with pytest.raises(ValueError, match=r"\^$"):
+    with pytest.raises(ValueError, match=rf"^{message}(?s:.*)\^$"):
         events.parse(text)
 
 

@@ -33,32 +33,29 @@ def c_string(value: str | bytes | os.PathLike[str]) -> bytes:
 
 
 def new_attr(fields: dict[str, Any]) -> perf_event_attr_p:
-    """Return a new attr of *fields*, in which ``uprobe_path`` and ``kprobe_func`` may be strings.
+    """Return a new attr of *fields*, of which ``uprobe_path`` or ``kprobe_func`` may be a string.
 
-    A copy of each string lies behind the struct, in the same block of memory: it lives as long as the attr or
+    A copy of the string lies behind the struct, in the same block of memory: it lives as long as the attr or
     ``attr[0]``.
 
     Raises:
         ValueError: a string that :func:`c_string` refuses; TypeError, OverflowError: as ``perf_event_attr``.
     """
-    strings = {}
     for name in _STRINGS:
         if isinstance(fields.get(name), (str, bytes, os.PathLike)):
-            try:
-                strings[name] = c_string(fields[name])
-            except ValueError as error:
-                raise ValueError(f"perf_event_attr.{name}: {error}") from None
-    plain = perf_event_attr(**fields | dict.fromkeys(strings, 0))
-    if not strings:
-        return plain
-    end = ffi.sizeof(_POINTER.item)
-    block = ffi.new("char[]", end + sum(len(string) + 1 for string in strings.values()))
+            return _with_string(fields, name)
+    return perf_event_attr(**fields)
+
+
+def _with_string(fields: dict[str, Any], name: str) -> perf_event_attr_p:
+    try:
+        string = c_string(fields[name])
+    except ValueError as error:
+        raise ValueError(f"perf_event_attr.{name}: {error}") from None
+    plain = perf_event_attr(**fields | {name: 0})
+    block = ffi.new("char[]", bytes(ffi.buffer(plain)) + string)  # with a NUL at its end
     # A struct from ffi.new_allocator() keeps the block that its alloc function returned alive.
-    attr: Any = ffi.new_allocator(alloc=lambda _size: block)(_POINTER)
-    attr[0] = plain[0]
-    for name, string in strings.items():
-        ffi.memmove(block + end, string, len(string))
-        setattr(attr, name, int(ffi.cast("uintptr_t", block + end)))
-        end += len(string) + 1
+    attr: Any = ffi.new_allocator(alloc=lambda _size: block, should_clear_after_alloc=False)(_POINTER)
+    setattr(attr, name, int(ffi.cast("uintptr_t", block + len(ffi.buffer(plain)))))
     owned: perf_event_attr_p = attr
     return owned

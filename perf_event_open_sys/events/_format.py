@@ -108,7 +108,7 @@ def _reader(field: Field, tracepoint: str) -> Callable[[bytes], Any]:
 class Format:
     """How the raw data of one tracepoint's samples is laid out: ``system``, ``name``, ``id`` and ``fields``."""
 
-    __slots__ = ("_common_type", "_readers", "fields", "id", "name", "size", "system")
+    __slots__ = ("_readers", "fields", "id", "name", "size", "system")
 
     def __init__(self, system: str, name: str, id: int, fields: tuple[Field, ...]) -> None:  # noqa: A002
         """Describe a tracepoint, whose *id* is ``attr.config``."""
@@ -117,7 +117,6 @@ class Format:
         self.id: int = id
         self.fields: tuple[Field, ...] = fields
         self.size: int = max(field.offset + field.size for field in fields)  # without the data of dynamic fields
-        self._common_type = next(field.offset for field in fields if field.name == "common_type")
         self._readers = [(field.name, _reader(field, f"{system}:{name}")) for field in fields]
 
     def __repr__(self) -> str:
@@ -141,7 +140,7 @@ class Format:
             raise ValueError(
                 f"{len(data)} bytes of raw data are too few for {self.system}:{self.name}: it has {self.size}"
             )
-        (found,) = struct.unpack_from("=H", data, self._common_type)
+        (found,) = struct.unpack_from("=H", data)  # common_type
         if found != self.id:
             raise ValueError(f"the raw data is of tracepoint {found}, and {self.system}:{self.name} is {self.id}")
         return {name: read(data) for name, read in self._readers}
@@ -233,11 +232,11 @@ class Format:
         offsets, counts = rows["raw_offset"].astype(np.int64), rows["raw_count"].astype(np.int64)
         if len(rows) and (offsets + counts).max() > len(data):
             raise ValueError("the samples are not of this buffer: their raw data reaches beyond its end")
-        has_type = counts >= self._common_type + 2
+        has_type = counts >= 2
         kinds = _windows(data, np.uint16)
         if not len(kinds):
             return has_type, offsets, counts
-        return has_type & (kinds[(offsets + self._common_type) * has_type] == self.id), offsets, counts
+        return has_type & (kinds[offsets * has_type] == self.id), offsets, counts
 
     def _refuse(self, wrong: numpy.ndarray[Any, Any], rows: numpy.ndarray[Any, Any], why: str) -> None:
         """Raise the error for the first sample that is *wrong*, if any is."""
@@ -291,8 +290,8 @@ def parse_format(text: str, system: str, name: str) -> Format:
         elif key == "print fmt":
             break
     common = fields.get("common_type")
-    if identity is None or not common or common.size != 2:
-        missing = "ID" if identity is None else "field common_type of 2 bytes"
+    if identity is None or not common or (common.offset, common.size) != (0, 2):
+        missing = "ID" if identity is None else "field common_type in its first 2 bytes"
         raise ValueError(f"the format of {system}:{name} has no {missing}: {text[:80]!r}")
     return Format(system, name, identity, tuple(fields.values()))
 

@@ -97,12 +97,10 @@ class _Scanner:
         self.at += found
         return found
 
-    def span(self, characters: str) -> str:
-        """Pass over the next characters as long as they are in *characters*; return them."""
-        begin = self.at
+    def skip(self, characters: str) -> None:
+        """Pass over the next characters as long as they are in *characters*."""
         while self.at < len(self.text) and self.text[self.at] in characters:
             self.at += 1
-        return self.text[begin : self.at]
 
     def word(self, others: str) -> str:
         """Pass over the next characters as long as they are letters, digits or in *others*; return them."""
@@ -115,9 +113,9 @@ class _Scanner:
         begin = self.at
         if self.text[begin : begin + 2] in ("0x", "0X"):
             self.at += 2
-            self.span(_HEXADECIMAL)
+            self.skip(_HEXADECIMAL)
         else:
-            self.span(_DECIMAL)
+            self.skip(_DECIMAL)
         value = parse_number(self.text[begin : self.at])
         if value is None:
             self.fail("a number of up to 64 bits belongs here", begin)
@@ -170,7 +168,7 @@ def _event(scanner: _Scanner) -> ParsedEvent:
             scanner.fail("modifiers, or the name of a tracepoint, are missing here")
     slash = scanner.at
     terms = _terms(scanner) if scanner.accept("/") else None
-    terms_text = scanner.text[slash + 1 : scanner.at - 1] if terms is not None else ""
+    terms_text = scanner.text[slash + 1 : scanner.at - 1]  # "" if there are no slashes
     scanner.accept(":")
     modifiers_at, modifiers = scanner.at, scanner.word("_")
     text = scanner.text[at : scanner.at]

@@ -62,7 +62,7 @@ class Fields:
     """The fields of one event's attr: ``values``, which the event's terms and modifiers change one after the other."""
 
     def __init__(self, text: str, values: dict[str, Any], pmu: Pmu | None, *, hybrid: bool) -> None:
-        """Begin with *values*; *text* is the string that errors show, *hybrid* a machine with several core PMUs."""
+        """Begin with *values*; *text* is the string that errors show. If *hybrid*, *pmu* is one of several core PMUs."""
         self.text, self.values, self.pmu, self.hybrid = text, dict(values), pmu, hybrid
         self.given: set[str] = set()  # the names of the terms in the string
 
@@ -113,7 +113,7 @@ class Fields:
             self.values["config"] = raw
         elif pmu and value is None and (event := generic(name)) and (pmu.is_core or event[0] == pmu.type):
             fields = {"type": event[0], "config": event[1]}
-            self.values |= on_core(pmu, fields) if pmu.is_core and self.hybrid else fields
+            self.values |= on_core(pmu, fields) if self.hybrid else fields
         else:
             known = [*_NUMBERS, *_CHOICES, *probe, *((*pmu.formats, *pmu.events) if pmu else ())]
             self.fail(at, f"{f'PMU {pmu.name}' if pmu else 'this event'} has no term {name!r}{nearest(name, known)}")

@@ -67,9 +67,7 @@ class Machine:
     def sdist(self):
         """Make the source distribution of what git would commit, and nothing else that lies in the tree."""
         source = self.directory / "source"
-        ignored = shutil.ignore_patterns(
-            ".git", ".venv", "build", "*.so", "*.egg-info", "__pycache__", "_native.c"
-        )
+        ignored = shutil.ignore_patterns(".git", ".venv", "build", "*.so", "*.egg-info", "__pycache__", "_native.c")
         shutil.copytree(ROOT, source, ignore=ignored)
         make = f"import setuptools.build_meta as b; print(b.build_sdist({str(self.directory)!r}))"
         return self.directory / run(self.builder / "python", "-c", make, cwd=source, env=self.environment).split()[-1]
