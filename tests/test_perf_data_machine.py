@@ -1,17 +1,23 @@
-"""What a perf.data file says of binaries and tracepoints: their build ids, and what tracefs has."""
+"""What a perf.data file says of the machine, and of binaries and tracepoints: build ids, and what tracefs has."""
 
+import os
+import resource
 import struct
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.encode import record
+from support.machine import PAGE_SIZE
 from support.marks import needs_root
 from support.perf_files import read_file
+from support.processes import in_child
 
 from perf_event_open_sys import bindings as b
 from perf_event_open_sys import events, perf_data, perf_event_attr
-from perf_event_open_sys.perf_data import _build_id, _layout
+from perf_event_open_sys.perf_data import _build_id, _layout, _machine
 
 ID = bytes(range(1, 21))
 ORDER = 1 if sys.byteorder == "little" else 2
@@ -97,6 +103,104 @@ def test_build_ids_of_what_was_mapped_are_a_feature(tmp_path):
             writer.write(record(b.PERF_RECORD_MMAP2, body + name, b.PERF_RECORD_MISC_USER | misc))
         assert _layout.FEATURE_NUMBERS["build_id"] not in read_file(tmp_path / "data").features
     assert len(content[36:]) % 64 == 0
+
+
+def test_build_ids_of_kernel_modules_are_those_of_sysfs(monkeypatch, tmp_path):
+    """By the module's name: of one that is installed its file has it, with other dashes; of another the record."""
+    notes = {f"/sys/module/{name}/notes/.note.gnu.build-id": note(b"GNU\0", ID, 3) for name in ("a_b", "c_d")}
+    monkeypatch.setattr(_build_id, "read_file", lambda path: notes.get(path, b""))
+    names = [b"/lib/modules/1/a-b.ko.xz", b"[c_d]", b"[gone]"]
+    body = struct.pack("=2I3Q", 2**32 - 1, 0, 1, 2, 0)
+    with perf_data.create(tmp_path / "data", [(perf_event_attr(), [], "")]) as writer:
+        for name in names:
+            writer.write(record(b.PERF_RECORD_MMAP, body + name.ljust(32, b"\0"), b.PERF_RECORD_MISC_KERNEL))
+    with perf_data.open(tmp_path / "data") as reader:
+        found = reader.features["build_id"]
+    assert sorted(found) == [(-1, ID, os.fsdecode(name)) for name in names[:2]]
+
+
+def test_a_disk_too_full_for_the_build_ids_leaves_the_other_features(tmp_path):
+    """Closing raises; what is there can be read."""
+    (tmp_path / "elf").write_bytes(elf(NOTES))
+    mapped = struct.pack("=2I3Q", 1, 1, 2, 3, 4) + bytes(tmp_path / "elf").ljust(256, b"\0")
+    features: dict[Any, Any] = {name: None for name in _layout.FEATURE_NUMBERS if name != "build_id"}
+    features["hostname"] = "here"
+
+    def fill():
+        writer = perf_data.create(tmp_path / "data", [(perf_event_attr(), [], "")], features=features)
+        writer.write(record(b.PERF_RECORD_MMAP, mapped, b.PERF_RECORD_MISC_USER))
+        size = os.path.getsize(tmp_path / "data") + 40
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        writer.close()
+
+    with pytest.raises(OSError, match="File too large"):
+        in_child(fill)
+    with perf_data.open(tmp_path / "data") as reader:
+        assert reader.features == {"hostname": "here"}
+        assert len(list(reader.chunks())) == 1
+
+
+def test_build_ids_that_are_given_have_their_kind(tmp_path):
+    """That of the kernel, by its name or its modules' directory, or that of programs."""
+    names = {
+        "[kernel.kallsyms]": b.PERF_RECORD_MISC_KERNEL,
+        "/lib/modules/1/a.ko": b.PERF_RECORD_MISC_KERNEL,
+        "/bin/a": b.PERF_RECORD_MISC_USER,
+    }
+    given = [(-1, ID, name) for name in names]
+    with perf_data.create(tmp_path / "data", [(perf_event_attr(), [], "")], features={"build_id": given}):
+        pass
+    content = read_file(tmp_path / "data").features[_layout.FEATURE_NUMBERS["build_id"]]
+    entries = [struct.unpack_from("=IHH", content, at) for at in range(0, len(content), 100)]  # names have 64 bytes
+    assert entries == [(0, misc | 1 << 15, 100) for misc in names.values()]
+    with perf_data.open(tmp_path / "data") as reader:
+        assert reader.features["build_id"] == given
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("processor\t: 0\nvendor_id\t: A\nmodel name\t: B: 3 GHz\n\nprocessor\t: 1\nmodel name\t: C\n", "B: 3 GHz"),
+        ("Processor\t: ARMv7 rev 4\nvendor_id\t: A\ncpu\t: C\n", "ARMv7 rev 4"),
+        ("processor\t: 0\ncpu\t\t: POWER9\nvendor_id: A\n", "POWER9"),
+        ("vendor_id       : IBM/S390\nuarch: a\n", "IBM/S390"),
+        ("hart\t: 0\nuarch\t: sifive,u74\n", "sifive,u74"),
+        ("processor\t: 0\n", None),
+    ],
+)
+def test_the_cpu_has_the_name_that_its_architecture_gives_it(text, expected, monkeypatch, tmp_path):
+    """That of the first CPU; the feature is not there where /proc/cpuinfo has no name."""
+    monkeypatch.setattr(_machine, "contents", {"/proc/cpuinfo": text}.__getitem__)
+    with perf_data.create(tmp_path / "data", [(perf_event_attr(), [], "")]):
+        pass
+    with perf_data.open(tmp_path / "data") as reader:
+        assert reader.features.get("cpudesc") == expected
+        assert reader.features["version"] == "perf_event_open_sys"
+        assert reader.features["total_mem"] * 1024 == os.sysconf("SC_PHYS_PAGES") * PAGE_SIZE
+
+
+def test_the_resolution_of_the_events_clock_is_a_feature(tmp_path):
+    """In nanoseconds, of the first event's that has a clock of its own; where none has, the feature is not there."""
+    coarse = 6  # CLOCK_MONOTONIC_COARSE, whose resolution is a tick of the kernel
+    attrs = [perf_event_attr()] + [
+        perf_event_attr(use_clockid=1, clockid=one) for one in (coarse, time.CLOCK_MONOTONIC)
+    ]
+    for chosen, clock in (attrs, coarse), (attrs[::2], time.CLOCK_MONOTONIC), (attrs[:1], None):
+        with perf_data.create(tmp_path / "data", [(attr, [], "") for attr in chosen]):
+            pass
+        with perf_data.open(tmp_path / "data") as reader:
+            assert reader.features.get("clockid") == (
+                None if clock is None else round(time.clock_getres(clock) * 10**9)
+            )
+
+
+def test_tracing_data_that_is_not_wanted_is_not_looked_for(tmp_path):
+    """Tracefs may be closed to this user, or the tracepoint be another machine's."""
+    point = perf_event_attr(type=b.PERF_TYPE_TRACEPOINT, config=65535)
+    with perf_data.create(tmp_path / "data", [(point, [], "a:b")], features={"tracing_data": None}):
+        pass
+    with perf_data.open(tmp_path / "data") as reader:
+        assert "tracing_data" not in reader.features
 
 
 @needs_root

@@ -57,7 +57,7 @@ class Synthesizer:
         for line in contents("/proc/modules").splitlines():
             name, size, *_, address = line.split(" (")[0].split()
             if begin := int(address, 16):
-                path = paths.get(name.replace("-", "_"), f"[{name}]")
+                path = paths.get(name, f"[{name}]")
                 yield self._kernel_map(begin, int(size), 0, os.fsencode(path))
 
     def _kernel_map(self, begin: int, size: int, offset: int, name: bytes) -> bytes:
@@ -90,6 +90,11 @@ class Synthesizer:
 def processes() -> list[int]:
     """Return the pids of all processes that this user can see."""
     return sorted(int(name) for name in listed("/proc") if name.isascii() and name.isdecimal())
+
+
+def module_name(path: str) -> str:
+    """Return the name of a kernel module by the path of its file, or by ``[name]``, which stands for one without a file."""
+    return os.path.basename(path).partition(".ko")[0].strip("[]").replace("-", "_")
 
 
 def _mmap2(pid: int, mapped: re.Match[bytes]) -> bytes:
@@ -147,6 +152,4 @@ def _module_paths() -> dict[str, str]:
     """Return the files of the modules that are installed for the running kernel, by the modules' names."""
     directory = f"/lib/modules/{os.uname().release}"
     paths = [line.split(":")[0] for line in contents(f"{directory}/modules.dep").splitlines()]
-    return {
-        os.path.basename(path).partition(".ko")[0].replace("-", "_"): os.path.join(directory, path) for path in paths
-    }
+    return {module_name(path): os.path.join(directory, path) for path in paths}

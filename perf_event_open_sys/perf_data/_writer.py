@@ -17,7 +17,7 @@ from . import _build_id, _encode, _machine
 from ._event import Event
 from ._layout import FEATURE_NUMBERS, HEADER, MAGIC, PERF_RECORD_FINISHED_ROUND, RECORD_HEADER, SECTION
 from ._sift import sift, whole_records
-from ._synthesize import KERNEL_MAP, Synthesizer, processes
+from ._synthesize import KERNEL_MAP, Synthesizer, module_name, processes
 from ._tracing_data import tracing_data
 
 TYPE_CHECKING = False
@@ -288,7 +288,7 @@ class Writer:
             if name == KERNEL_MAP:
                 name, identity = _KERNEL, _build_id.of_kernel()
             elif misc == lib.PERF_RECORD_MISC_KERNEL:
-                identity = _build_id.of_module(os.fsdecode(name))
+                identity = _build_id.of_module(module_name(os.fsdecode(name)))
             else:
                 identity = _build_id.of_file(name)
             if identity:
