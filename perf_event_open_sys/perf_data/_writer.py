@@ -313,6 +313,7 @@ class Writer:
         kept = whole_records(view, written - _ROOM)
         if not kept and self.size:
             self.size, self.n_samples, self.lost = self._states[0]
+            del self._states[1:]  # they are of places at which other records may begin from now on
         self._truncate(self._data + self.size + kept)
         return kept
 

@@ -19,8 +19,8 @@ class File(NamedTuple):
 def read_file(path):
     """Return the sections of a perf.data file."""
     whole = path.read_bytes()
-    magic, size, stride, attrs, attrs_size, data, data_size, *_, bits = struct.unpack_from("=8s8Q32s", whole)
-    assert (magic, size) == (b"PERFILE2", 104)
+    magic, size, stride, attrs, attrs_size, data, data_size, *types, bits = struct.unpack_from("=8s8Q32s", whole)
+    assert (magic, size, types) == (b"PERFILE2", 104, [0, 0])  # there is no section of event types any more
     by_id = {}
     for number, at in enumerate(range(attrs, attrs + attrs_size, stride)):
         attr = ffi.new("struct perf_event_attr *")
