@@ -19,20 +19,12 @@ if TYPE_CHECKING:
 
 _ATTR_SIZES: list[int] = sorted(getattr(lib, name) for name in dir(lib) if name.startswith("PERF_ATTR_SIZE_VER"))
 _BUILD_ID = Struct("=i20sB3x")  # pid, the id, its length
-_LARGEST = 0xFFF8  # the size of a record is a u16, and a multiple of 8
 
 
-def record(kind: int, misc: int, body: bytes, trailer: bytes = b"") -> bytes:
-    """Return a record of type *kind*, whose body is padded to a multiple of 8 bytes.
-
-    Raises:
-        ValueError: it would be larger than a record can be.
-    """
+def record(kind: int, misc: int, body: bytes, trailer: bytes) -> bytes:
+    """Return a record of type *kind*, whose body, of some KiB at most, is padded to a multiple of 8 bytes."""
     body += bytes(-len(body) % 8) + trailer
-    size = RECORD_HEADER.size + len(body)
-    if size > _LARGEST:
-        raise ValueError(f"a record has at most {_LARGEST} bytes, and this one of type {kind} would have {size}")
-    return RECORD_HEADER.pack(kind, misc, size) + body
+    return RECORD_HEADER.pack(kind, misc, RECORD_HEADER.size + len(body)) + body
 
 
 def attr_size(attrs: Iterable[perf_event_attr_p]) -> int:

@@ -131,7 +131,7 @@ class Writer:
             view = memoryview(view)[: self._make_room(view, written)]
             n_samples, others = sift(view)
         self._states.append((self.size, self.n_samples, self.lost))
-        while len(self._states) > 1 and self.size - self._states[1][0] >= _ROOM:
+        while self.size - self._states[1][0] >= _ROOM:
             self._states.pop(0)
         self.size += len(view)
         self.n_samples += n_samples
