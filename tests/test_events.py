@@ -63,6 +63,9 @@ RW, W, X = b.HW_BREAKPOINT_RW, b.HW_BREAKPOINT_W, b.HW_BREAKPOINT_X
         ("node-miss-prefetch", {"type": CACHE, "config": 0x10206}),
         ("cycles/config=0x100000000/", {"config": 1 << 32}),
         ("cpu/cycles/", {}),
+        ("cpu/config1=5,cycles/", {"config1": 5}),
+        ("cpu/r1f/", {"type": 4, "config": 0x1F}),
+        ("software/cs/", {"type": 1, "config": 3}),
         ("cpu/cpu-cycles/P", {"type": 4, "config": 0x3C, "precise_ip": 2}),
         ("r1a8", {"type": 4, "config": 0x1A8}),
         ("0X1:0x2", {"type": 1, "config": 2}),
@@ -76,6 +79,7 @@ def test_what_every_machine_has_is_read(tmp_path, text, expected):
     """Cache, raw and numeric events, breakpoints, and the events of the one core PMU, which is named cpu."""
     device(tmp_path, "cpu", 4, **{"format/event": "config:0-7", "events/cpu-cycles": "event=0x3c"})
     device(tmp_path, "cpu", 4, **{"caps/max_precise": "2"})
+    device(tmp_path, "software", 1)
     attr = set_fields(events.attr(text, sysfs=str(tmp_path)))
     del attr["size"]
     assert attr == expected
@@ -110,11 +114,13 @@ def test_a_name_is_what_its_term_says(terms, name):
     assert event.name == name
 
 
-def test_a_pmu_of_that_very_name_is_no_family(tmp_path):
-    """A name that is a PMU's own does not stand for the units of an uncore PMU."""
-    for number, name in enumerate(("cha", "cha_0", "uncore_cha_1"), 40):
+def test_the_units_of_an_uncore_pmu_have_numbers(tmp_path):
+    """The name of a PMU stands for its numbered units, and for nothing else if there is a PMU of that very name."""
+    for number, name in enumerate(("cha_0", "uncore_cha_free_running", "uncore_cha_1", "uncore_cha"), 40):
         device(tmp_path, name, number)
-    assert [event.attr.type for [event] in events.parse("cha//", sysfs=str(tmp_path))] == [40]
+    assert [event.attr.type for [event] in events.parse("cha//", sysfs=str(tmp_path))] == [40, 43, 42]
+    device(tmp_path, "cha", 50)
+    assert [event.attr.type for [event] in events.parse("cha//", sysfs=str(tmp_path))] == [50]
 
 
 def test_an_event_of_several_pmus_becomes_several(hybrid):
@@ -167,6 +173,7 @@ def test_probes_take_their_strings(probing):
         assert (given.config, string_at(given.uprobe_path)) == (1, b"/bin/\xe9")
     function = events.attr("kprobe/func=do_exit,offset=4/", sysfs=probing)
     assert (function.type, function.probe_offset, string_at(function.kprobe_func)) == (7, 4, b"do_exit")
+    assert string_at(events.attr("kprobe/func/", sysfs=probing).kprobe_func) == b""
 
 
 @pytest.mark.parametrize("part", [lambda attr: attr, lambda attr: attr[0], b.copy], ids=["pointer", "struct", "copy"])
@@ -231,6 +238,7 @@ def test_overrides_are_the_attrs_other_fields():
         ("cs/freq=77/", {"sample_period": 5, "sample_freq": 0}, (0, 5)),
         ("cs/freq=77/", {"sample_period": 0}, (0, 0)),
         ("cs", {"sample_freq": 99, "freq": 0}, (0, 99)),
+        ("cs", {"sample_period": 5, "freq": 1}, (1, 5)),
         ("cs/freq=77/", {}, (1, 77)),
     ],
 )

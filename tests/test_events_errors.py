@@ -39,6 +39,8 @@ def hybrid(tmp_path):
         ("cycles:u/period=1/", "modifiers come last", 8),
         ("cycles,cycles", "the event ends here", 6),
         ("page-faults/call-graph=x/", "call-graph takes fp or no, not 'x'", 12),
+        ("page-faults/aa/", "this event has no term 'aa'", 12),
+        ("software/cycles/", "PMU software has no term 'cycles'", 9),
         ("page-faults/a b/", "terms are name or name=value", 13),
         ("page-faults/name='a'config/", "terms are name or name=value", 26),
         ("duration_time", "duration_time is no event of the kernel", 0),

@@ -25,8 +25,9 @@ def test_pmus_are_what_sysfs_says(hybrid):
     )  # fmt: skip
     assert [name for name, pmu in pmus.items() if pmu.is_core] == ["cpu_atom", "cpu_core"]
     assert events.pmu_type("cpu_atom", sysfs=hybrid) == 10
-    [[event]] = events.parse("uncore_imc_0/data_reads,name=reads/", sysfs=hybrid)
+    [[event], [plain], [other]] = events.parse("uncore_imc_0/data_reads,name=reads/,slots,cs", sysfs=hybrid)
     assert (event.name, event.scale, event.unit) == ("reads", 6.103515625e-5, "MiB")
+    assert (plain.scale, plain.unit) == (other.scale, other.unit) == (1.0, "")
 
 
 NONSENSE = {
@@ -45,7 +46,7 @@ def test_nonsense_in_sysfs_is_an_empty_answer_or_a_clear_error(tmp_path, tree):
         device(tmp_path, name, files["type"])
     assert events.pmus(sysfs=str(tmp_path)) == {}
     assert events.attr("cycles:u", sysfs=str(tmp_path)).exclude_kernel == 1
-    with pytest.raises(ValueError, match="this machine has no PMU 'cpu'"):
+    with pytest.raises(ValueError, match=rf"this machine has no PMU 'cpu'.* \(it has {', '.join(tree) or 'none'}\)"):
         events.attr("cpu/event=1/", sysfs=str(tmp_path))
     with pytest.raises(ValueError, match="this machine has no PMU 'cpu'"):
         events.pmu_type("cpu", sysfs=str(tmp_path))
@@ -133,8 +134,8 @@ def test_a_type_that_is_no_u32_is_no_pmu(tmp_path, kind):
 @pytest.mark.parametrize("scale", ["1" * 60_000 + "x", "nan", "inf", "1e999", "1_0", "\u0661", "0", "", "0x10"])
 def test_a_scale_of_nonsense_is_none(tmp_path, scale):
     """What is no finite number leaves the count as it is; 60,000 digits are read in no time."""
-    device(tmp_path, "odd", 50, **{"events/reads": "event=1", "events/reads.scale": scale})
-    assert events.pmus(sysfs=str(tmp_path))["odd"].scales == {}
+    device(tmp_path, "odd", 50, **{"events/reads": "event=1", "events/reads.scale": scale, "events/writes.scale": "2"})
+    assert events.pmus(sysfs=str(tmp_path))["odd"].scales == {"writes": 2.0}
 
 
 @pytest.mark.parametrize("name", ["..", ".", "", "odd/../odd", "odd\0", "../devices/odd", "\ud800"])

@@ -70,9 +70,9 @@ class Fields:
         refuse(self.text, at, message)
 
     def set(self, more: dict[str, Any]) -> None:
-        """Set fields. To a field of flags, such as ``sample_type``, the bits are added; other fields are replaced."""
+        """Set fields. To a field of flags that several terms set, the bits are added; other fields are replaced."""
         for name, value in more.items():
-            flags = name in ("sample_type", "read_format", "branch_sample_type")
+            flags = name in ("sample_type", "branch_sample_type")
             self.values[name] = self.values.get(name, 0) | value if flags else value
         # sample_period and sample_freq are a union: the last one wins.
         if "sample_period" in more:
