@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from support.processes import become_ordinary, in_child
 from support.trees import tracing
 
 from perf_event_open_sys import bindings as b
@@ -45,12 +46,10 @@ def test_a_tracefs_that_is_not_there_is_a_file_not_found_error(tmp_path):
 
 def test_a_closed_tracefs_is_a_permission_error(tmp_path):
     """A directory that this user may not read says what would open it."""
-    if os.geteuid() == 0:
-        pytest.skip("needs an ordinary user: root may read everything")
     root = tracing(tmp_path, sched__switch="1")
     os.chmod(tmp_path / "events", 0)
-    with pytest.raises(PermissionError, match="mode= or gid="):
-        events.tracepoint_id("sched", "switch", tracefs=root)
+    with pytest.raises(PermissionError, match=rf"{root}/events: .* mode= or gid="):
+        in_child(lambda: events.tracepoint_id("sched", "switch", tracefs=root), setup=become_ordinary)
     os.chmod(tmp_path / "events", 0o700)
 
 
@@ -62,6 +61,20 @@ def test_tracefs_is_found_in_the_mount_table(tmp_path):
     mounts.write_text(f"d {tmp_path}/debug\\040fs debugfs rw 0 0\n")
     (tmp_path / "debug fs" / "tracing").mkdir(parents=True)
     assert events.tracefs(mounts=str(mounts)) == f"{tmp_path}/debug fs/tracing"
+    mounts.write_text("t /a\\040b\\011c\\012d\\043e\\134f\\134040 tracefs rw 0 0\n")
+    assert events.tracefs(mounts=str(mounts)) == "/a b\tc\nd#e\\f\\040"
+
+
+def test_of_several_debugfs_the_first_with_tracing_is_taken(tmp_path):
+    """A debugfs without a directory ``tracing`` is passed over, and so is such a directory of another file system."""
+    for name in ("other", "first", "second"):
+        (tmp_path / name / "tracing").mkdir(parents=True)
+    lines = [f"x {tmp_path}/{name} debugfs rw 0 0\n" for name in ("empty", "first", "second")]
+    (tmp_path / "mounts").write_text(f"x {tmp_path}/other ext4 rw 0 0\n{''.join(lines)}")
+    assert events.tracefs(mounts=str(tmp_path / "mounts")) == f"{tmp_path}/first/tracing"
+    (tmp_path / "mounts").write_text(f"x {tmp_path}/other ext4 rw 0 0\n")
+    with pytest.raises(FileNotFoundError, match=r"tracefs: .* as root, mount"):
+        events.tracefs(mounts=str(tmp_path / "mounts"))
 
 
 @pytest.mark.parametrize(
