@@ -72,13 +72,8 @@ class Fields:
     def set(self, more: dict[str, Any]) -> None:
         """Set fields. To a field of flags that several terms set, the bits are added; other fields are replaced."""
         for name, value in more.items():
-            flags = name in ("sample_type", "branch_sample_type")
-            self.values[name] = self.values.get(name, 0) | value if flags else value
-        # sample_period and sample_freq are a union: the last one wins.
-        if "sample_period" in more:
-            self.values.pop("sample_freq", None)
-        if "sample_freq" in more:
-            self.values.pop("sample_period", None)
+            before = self.values.pop(name, 0)  # the new value comes last: of sample_period and sample_freq, a union, it wins
+            self.values[name] = before | value if name in ("sample_type", "branch_sample_type") else value
 
     def set_terms(self, terms: list[Term]) -> None:
         self.given = {term.name for term in terms}
