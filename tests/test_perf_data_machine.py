@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from support.encode import record
-from support.machine import PAGE_SIZE
+from support.machine import PAGE_SIZE, WORD
 from support.marks import needs_root
 from support.perf_files import read_file
 from support.processes import in_child
@@ -42,7 +42,7 @@ def elf(notes, bits=64, order=ORDER, n_headers=3):
     return header.ljust(64, b"\0") + bytes(size * (n_headers - 1)) + segment + notes
 
 
-NOTES = note(b"Linux\0", b"12345", 3) + note(b"GNU\0", b"abcd", 1) + note(b"GNU\0", ID, 3)
+NOTES = note(b"Some vendor\0\0", b"12345", 3) + note(b"GNU\0", b"abcd", 1) + note(b"GNU\0", ID, 3)
 
 
 @pytest.mark.parametrize("bits", [32, 64])
@@ -68,6 +68,13 @@ def test_what_has_no_build_id_has_none(content, tmp_path):
     """Neither nonsense nor the other byte order is an error."""
     (tmp_path / "file").write_bytes(content)
     assert _build_id.of_file(bytes(tmp_path / "file")) == b""
+
+
+@pytest.mark.parametrize("path", [".", "fifo", "absent", "/dev/zero"])
+def test_what_is_no_file_has_no_build_id(path, tmp_path):
+    """A directory, a FIFO, which is not waited for, a name that nothing has, a device."""
+    os.mkfifo(tmp_path / "fifo")
+    assert _build_id.of_file(bytes(tmp_path / path)) == b""
 
 
 def test_every_cut_of_a_file_is_read_without_an_error(tmp_path):
@@ -214,6 +221,36 @@ def test_a_tracepoint_brings_its_format(tracefs, tmp_path):
         assert content.startswith(b"\x17\x08Dtracing0.6\0")
         text = Path(tracefs, "events/sched/sched_switch/format").read_bytes()
         assert b"\1\0\0\0sched\0\1\0\0\0" + struct.pack("=Q", len(text)) + text in content
-    with pytest.raises(ValueError, match="no tracepoint whose id is 65535"):
+    with pytest.raises(ValueError, match="no tracepoint whose id is 65535, the config of an event"):
         perf_data.create(tmp_path / "other", [(perf_event_attr(type=b.PERF_TYPE_TRACEPOINT, config=65535), [], "")])
     assert not (tmp_path / "other").exists()
+
+
+def test_tracing_data_is_what_tracefs_has(monkeypatch, tmp_path):
+    """In the order that perf reads: both headers, the formats of ftrace's own, those of each system, the strings of printk."""
+    formats = {"ftrace/print": (5, "of print"), "sched/a": (1, "of a"), "sched/b": (2, "b"), "irq/c": (3, "of c")}
+    files = {"events/header_page": "page", "events/header_event": "an event", "printk_formats": "0x1 : text"}
+    files |= {f"events/{point}/id": str(number) for point, (number, _) in formats.items()}
+    files |= {f"events/{point}/format": text for point, (_, text) in formats.items()}
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    monkeypatch.setattr(events, "tracefs", lambda: str(tmp_path))
+    names = {1: "sched:a", 5: "mine", 3: "irq:b:u", 2: "sched:b:u"}
+    points = [(perf_event_attr(type=b.PERF_TYPE_TRACEPOINT, config=one), [one], name) for one, name in names.items()]
+    others = [(perf_event_attr(type=b.PERF_TYPE_SOFTWARE, config=9), [9], "sched:c")]
+    with perf_data.create(tmp_path / "data", points + others):
+        pass
+
+    def sized(text):
+        return struct.pack("=Q", len(text)) + text
+
+    big, words = struct.pack("=BB", sys.byteorder == "big", WORD // 8), struct.Struct("=I").pack
+    expected = [
+        *(b"\x17\x08Dtracing", b"0.6\0", big, words(PAGE_SIZE)),
+        *(b"header_page\0", sized(b"page"), b"header_event\0", sized(b"an event")),
+        *(words(1), sized(b"of print"), words(2)),
+        *(b"sched\0", words(2), sized(b"of a"), sized(b"b"), b"irq\0", words(1), sized(b"of c")),
+        *(words(0), words(10), b"0x1 : text", bytes(8)),
+    ]
+    assert read_file(tmp_path / "data").features[_layout.FEATURE_NUMBERS["tracing_data"]] == b"".join(expected)

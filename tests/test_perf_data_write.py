@@ -305,13 +305,23 @@ def test_the_null_device_takes_everything():
     assert writer.n_samples == 10
 
 
-@pytest.mark.parametrize("corrupt", [b"1234567", ips(1)[:-8], struct.pack("=IHH", 9, 0, 7), ips(3) + bytes(8)])
-def test_a_buffer_that_is_no_records_is_not_written(corrupt, tmp_path):
-    """Nor the records before the place."""
+def test_many_records_are_counted_one_by_one(tmp_path):
+    """Whether there are many samples between other records, or other records among them."""
+    lost = record(b.PERF_RECORD_LOST, u64(7, 30))
+    with perf_data.create(tmp_path / "data", [(PLAIN, [7], "one")]) as writer:
+        writer.write(ips(1) * 40_000 + lost + ips(1) * 20_000 + lost)
+    assert (writer.n_samples, writer.lost) == (60_000, 60)
+
+
+@pytest.mark.parametrize("before", [0, 3])
+@pytest.mark.parametrize("corrupt", [b"1234567", ips(1)[:-8], struct.pack("=IHH", 9, 0, 7), bytes(8)])
+def test_a_buffer_that_is_no_records_is_not_written(corrupt, before, tmp_path):
+    """Nor the records before the place, which the error names."""
     with perf_data.create(tmp_path / "data", [(PLAIN, [7], "one")]) as writer:
         writer.write(ips(2))
-        with pytest.raises(records.CorruptRecord):
-            writer.write(ips(2) + corrupt)
+        with pytest.raises(records.CorruptRecord) as caught:
+            writer.write(ips(before) + corrupt)
+        assert (caught.value.offset, caught.value.n_samples) == (before * 16, before)
         assert (writer.n_samples, writer.size) == (2, 32)
     assert read_file(tmp_path / "data").data == ips(2)
 
