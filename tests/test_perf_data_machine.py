@@ -227,7 +227,7 @@ def test_a_tracepoint_brings_its_format(tracefs, tmp_path):
 
 
 def test_tracing_data_is_what_tracefs_has(monkeypatch, tmp_path):
-    """In the order that perf reads: both headers, the formats of ftrace's own, those of each system, the strings of printk."""
+    """In perf's order: both headers, the formats of ftrace's own points, those of each system, the strings of printk."""
     formats = {"ftrace/print": (5, "of print"), "sched/a": (1, "of a"), "sched/b": (2, "b"), "irq/c": (3, "of c")}
     files = {"events/header_page": "page", "events/header_event": "an event", "printk_formats": "0x1 : text"}
     files |= {f"events/{point}/id": str(number) for point, (number, _) in formats.items()}
