@@ -1,5 +1,6 @@
 """perf.data files that are no such, or damaged: what comes before the damage is read, then an error names the place."""
 
+import gc
 import io
 import os
 import resource
@@ -35,9 +36,9 @@ SAMPLE_SIZE = len(samples(1))
 
 def refusal(data):
     """Return the message with which a file is refused when it is opened, in memory and through a pipe alike."""
-    with pytest.raises(ValueError, match=r"perf\.data, at byte ") as in_memory:
+    with pytest.raises(ValueError, match=r"perf\.data, at byte \d+: ") as in_memory:
         read(data)
-    with pytest.raises(ValueError, match=r"perf\.data, at byte ") as through_a_pipe:
+    with pytest.raises(ValueError, match=r"perf\.data, at byte \d+: ") as through_a_pipe:
         perf_data.open(Pipe(data))
     assert str(in_memory.value) == str(through_a_pipe.value)
     return str(in_memory.value)
@@ -46,21 +47,19 @@ def refusal(data):
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"", "no perf.data file: it begins with b''"),
-        (b"\x7fELF" + bytes(200), "no perf.data file: it begins with b'.x7fELF"),
-        (MAGIC[:7], "no perf.data file"),
-        (MAGIC[::-1] + bytes(200), "endian: read it on one of its own kind"),
-        (b"PERFFILE" + bytes(200), "format before Linux 2.6.33"),
-        (MAGIC + b"\x10", "ends in the middle of its header"),
-        (MAGIC + u64(104) + bytes(80), "the header is cut short"),
-        (MAGIC + u64(103) + bytes(88), "a header of 103 bytes"),
+        (b"", "0: this is no perf.data file: it begins with b'', not with"),
+        (b"\x7fELF" + bytes(200), "0: this is no perf.data file: it begins with b'\\x7fELF"),
+        (MAGIC[:7], "0: this is no perf.data file"),
+        (MAGIC[::-1] + bytes(200), "0: it was written on a machine that is not"),
+        (b"PERFFILE" + bytes(200), "0: the file is of the format before Linux 2.6.33"),
+        (MAGIC + b"\x10", "9: the file ends in the middle of its header"),
+        (MAGIC + u64(104) + bytes(80), "0: the header is cut short"),
+        (MAGIC + u64(103) + bytes(88), "8: a header of 103 bytes"),
     ],
 )
 def test_what_is_no_perf_data_file_is_refused(data, why):
     """Another file, one of the other byte order, the first version of the format, a part of a header."""
-    with pytest.raises(ValueError, match=why):
-        read(data)
-    assert refusal(data)
+    assert refusal(data).startswith(f"perf.data, at byte {why}")
 
 
 def test_empty_file_is_refused(tmp_path):
@@ -90,8 +89,9 @@ ATTR_AT = HEADER_SIZE + 16  # behind two ids
 
 @pytest.mark.parametrize("stride", [0, 7, 16, 79, 2**31, 2**63])
 def test_table_of_attrs_with_an_impossible_stride(stride):
-    """There is no attr of so many bytes."""
-    assert "attr" in refusal(changed(WHOLE, AT["stride"], stride))
+    """There is no attr of so many bytes; the place is that of the number, or of the attr."""
+    message = refusal(changed(WHOLE, AT["stride"], stride))
+    assert message.startswith(("perf.data, at byte 16: a table of attrs", f"perf.data, at byte {ATTR_AT}: an attr of"))
 
 
 @pytest.mark.parametrize("size", [1, 7, 63, 129, 2**31, 2**32 - 1])
@@ -102,6 +102,9 @@ def test_attr_with_an_impossible_size(size):
     told = stream(header_attr(ids=()))
     told = told[:28] + struct.pack("=I", size) + told[32:]
     assert f"byte 24: an attr of {size} bytes" in refusal(told)
+    at = ATTR_AT + 144  # of the second
+    two = perf_file(events=[(ATTR, (1,)), (ATTR, (2,))])
+    assert f"byte {at}: an attr of {size} bytes" in refusal(two[: at + 4] + struct.pack("=I", size) + two[at + 8 :])
 
 
 def test_attr_of_size_0_is_the_first_published_one():
@@ -247,7 +250,10 @@ def test_data_that_should_follow_a_record_and_does_not(size):
             with perf_data.open(file) as reader:
                 found, error = everything(reader)
             assert found == kept + body[:-40]
-            assert "the file ends in the middle of the data of the record" in error
+            end, at = len(data), data.index(body[-40 - 48 : -40])
+            assert (
+                error == f"perf.data, at byte {end}: the file ends in the middle of the data of the record at byte {at}"
+            )
         with perf_data.open(Pipe(data)) as reader, pytest.raises(ValueError, match="the file ends in the middle of"):
             list(reader.auxtrace())
 
@@ -258,7 +264,7 @@ def test_record_with_data_that_does_not_say_how_much(kind):
     with read(perf_file(samples(1) + record(kind) + samples(1))) as reader:
         found, error = everything(reader)
     assert found == samples(1) + record(kind)
-    assert f"a record of type {kind} and 8 bytes" in error
+    assert f"at byte {HEADER_SIZE + 8 + 144 + SAMPLE_SIZE}: a record of type {kind} and 8 bytes" in error
 
 
 @pytest.mark.parametrize("kind", [64, 67, 78, 80])
@@ -270,6 +276,8 @@ def test_record_of_a_stream_that_is_too_short_to_tell_what_it_should(kind, size)
         found, error = everything(reader)
         assert found.startswith(header_attr() + samples(2))
         assert (error == "") == ((kind, size) in ((78, 30), (80, 20), (80, 30)))
+        what = {64: "an attr of", 67: "a build id's record of"}.get(kind, f"a record of type {kind} is cut short")
+        assert error == "" or f": {what}" in error
 
 
 def test_error_that_is_kept_holds_no_memoryview_that_is_in_use():
@@ -283,6 +291,19 @@ def test_error_that_is_kept_holds_no_memoryview_that_is_in_use():
         assert views
         for view in views:
             view.release()  # a BufferError if it is in use
+
+
+def test_damaged_file_does_not_stay_open(tmp_path):
+    """Once the error is gone its mapping is, without a garbage collection."""
+    (tmp_path / "perf.data").write_bytes(WHOLE[:-200])
+    gc.disable()
+    try:
+        before = os.listdir("/proc/self/fd")
+        with perf_data.open(tmp_path / "perf.data") as reader:
+            assert "the file ends in the middle of" in everything(reader)[1]
+        assert os.listdir("/proc/self/fd") == before
+    finally:
+        gc.enable()
 
 
 def consume(data):

@@ -215,7 +215,10 @@ def joined(found: Iterator[Piece]) -> Iterator[memoryview]:
     if size:
         yield _join(parts)
     if damage:
-        raise damage
+        try:
+            raise damage
+        finally:
+            damage = None  # or the exception and this frame would keep each other, and with them a mapping and its file
 
 
 def _join(parts: list[memoryview]) -> memoryview:
