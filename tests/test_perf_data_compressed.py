@@ -143,11 +143,11 @@ def test_sizes_that_perf_writes_wrongly(size):
     body = record(9, random.Random(7).randbytes(29_992)) * ((size - 1000) // 30_000)
     data = stored(body, size)
     assert len(data) == size
-    whole = written_wrongly(data) + ROUND + samples(1)
+    whole = written_wrongly(data) + compressed2(block(samples(2))) + ROUND + samples(1)
     cut = len(stream()) + 10  # the first of a pipe's blocks ends in the middle of the two sizes
     for file in (io.BytesIO(perf_file(whole)), Pipe(stream(whole), 1000), Pipe(stream(whole), cut)):
         with perf_data.open(file) as reader:
-            assert everything(reader) == (body + ROUND + samples(1), "")
+            assert everything(reader) == (body + samples(2) + ROUND + samples(1), "")
 
 
 @needs_zstd
@@ -155,11 +155,13 @@ def test_sizes_that_perf_would_not_write():
     """The sizes in the first COMPRESSED2 do not fit together, or no other one follows where it should."""
     data = stored(record(9, bytes(29_992)) * 4, LARGEST * 2)
     wrong = written_wrongly(data)
+    short = written_wrongly(stored(record(9, bytes(29_992)) * 2, LARGEST + 100))  # the second has 116 bytes
     for bad, why in (
         (compressed2(b"x" * 16, data_size=100), "COMPRESSED2 of 32 bytes, which should have 100"),
         (compressed2(b"", data_size=2**64 - 1), "the file ends in the middle of the record"),
         (record(83, b"1234567"), "COMPRESSED2 of 15 bytes"),
         (wrong[:65535] + record(83, b"1234567"), "COMPRESSED2 of 15 bytes"),
+        (short[:65535] + record(83, bytes(200)), "COMPRESSED2 of 208 bytes"),
         (wrong[:65535] + compressed(b"x"), "a COMPRESSED2 must be here"),
         (wrong[:65000], "the file ends in the middle of the record"),
     ):

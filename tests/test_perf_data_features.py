@@ -1,5 +1,6 @@
 """The features of a perf.data file, of made-up bytes: each is decoded, and one that is cut short is a plain error."""
 
+import re
 import struct
 
 import pytest
@@ -28,11 +29,11 @@ def u32(*values):
     return struct.pack(f"={len(values)}I", *values)
 
 
-def build_id(identity, name, *, misc=0, size=None):
+def build_id(identity, name, *, misc=0, size=None, pid=2**32 - 1):
     """Return an entry of the feature build_id; its type is 0."""
     name += bytes(-len(name) % 8)
     size = 36 + len(name) if size is None else size
-    return struct.pack("=IHH", 0, misc, size) + u32(2**32 - 1) + identity.ljust(24, b"\0") + name
+    return struct.pack("=IHH", 0, misc, size) + u32(pid) + identity.ljust(24, b"\0") + name
 
 
 ID = bytes(range(1, 21))
@@ -40,8 +41,10 @@ ID = bytes(range(1, 21))
 KNOWN = {
     1: (b"\x17\x08Dtracing", b"\x17\x08Dtracing"),
     2: (
-        build_id(ID, b"/bin/sh\0") + build_id(ID[:16] + b"\0\0\0\0\x10", b"[kernel]\0", misc=0x8001),
-        [(-1, ID, "/bin/sh"), (-1, ID[:16], "[kernel]")],
+        build_id(ID, b"/bin/sh\0")
+        + build_id(ID[:16] + b"\0\0\0\0\x10", b"[kernel]\0", misc=0x8001)
+        + build_id(ID, b"", pid=4711),
+        [(-1, ID, "/bin/sh"), (-1, ID[:16], "[kernel]"), (4711, ID, "")],
     ),
     3: (string("here"), "here"),
     4: (string("7.3.4"), "7.3.4"),
@@ -69,7 +72,7 @@ KNOWN = {
         [(3, 64, 32768, 16, "Unified", "32768K", "0-1")],
     ),
     21: (u64(5, 9), (5, 9)),
-    22: (u64(1, 2**27, 2, 0, 70, 70, 1, 32, 1, 3, 3, 5), (1, 2**27, {0: 1 | 32 << 64, 1: 5})),
+    22: (u64(1, 2**27, 2, 0, 70, 70, 1, 32, 1, 64, 64, 5), (1, 2**27, {0: 1 | 32 << 64, 1: 5})),
     23: (u64(4), 4),
     24: (u64(1), 1),
     25: (u32(1, 16, 8) + u64(3) + b"i" * 16 + b"d" * 8, [(b"i" * 16, 3, b"d" * 8)]),
@@ -165,7 +168,7 @@ def test_feature_that_is_cut_short_is_an_error_with_its_place(number):
             try:
                 assert reader.features[name] != value
             except ValueError as error:
-                assert str(error).startswith("perf.data, at byte ")  # noqa: PT017 - not every size is refused
+                assert re.match(r"perf\.data, at byte \d+: ", str(error))  # noqa: PT017 - not every size is refused
                 refused += 1
     assert refused > len(data) // 2
 
@@ -196,10 +199,21 @@ def test_count_that_cannot_be_is_an_error(number, count):
 
 
 def test_build_id_that_cannot_be_is_an_error():
-    """Its record is too small for one, or it has more than 20 bytes."""
+    """Its record is too small for one, or it has more than 20 bytes; the message names its place."""
+    good = build_id(ID, b"/bin/sh\0")
     for bad in (build_id(ID, b"", size=35), build_id(ID + b"\x15", b"", misc=0x8000)):
-        with read(perf_file(features={2: bad})) as reader, pytest.raises(ValueError, match="build id"):
+        data = perf_file(features={2: good + bad})
+        with read(data) as reader, pytest.raises(ValueError, match=f"at byte {data.rindex(bad)}: a build id"):
             _ = reader.features
+
+
+def test_attr_in_event_desc_that_cannot_be_is_an_error():
+    """At its place."""
+    described = event_desc((ATTR, (1,), "a"))
+    data = perf_file(features={12: described[:12] + u32(63) + described[16:]})
+    at = len(data) - len(described) + 8
+    with read(data) as reader, pytest.raises(ValueError, match=f"at byte {at}: an attr of 63 bytes"):
+        _ = reader.features
 
 
 def test_decoders_are_of_features_that_have_names():

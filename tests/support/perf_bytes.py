@@ -1,6 +1,7 @@
 """An independent encoder of perf.data files, and of what perf writes to a pipe."""
 
 import io
+import re
 import struct
 
 from perf_event_open_sys import bindings as b
@@ -98,6 +99,10 @@ def stream(*records):
     return MAGIC + u64(16) + b"".join(records)
 
 
+# The records at the beginning of a stream: an event, a feature, and the end of the features.
+STREAM = [header_attr(), header_feature(3, string("here")), header_feature(32, b"")]
+
+
 def auxtrace(data, *, size=None, offset=7):
     """Return an AUXTRACE record with the data that follows it."""
     body = u64(len(data) if size is None else size, offset, 0x99) + struct.pack("=4I", 3, 44, 1, 0)
@@ -133,5 +138,6 @@ def everything(reader):
         for chunk in reader.chunks():
             out.append(bytes(chunk))
     except ValueError as error:
+        assert re.match(r"perf\.data, at byte \d+: ", str(error))  # noqa: PT017 - that there is none is fine
         return b"".join(out), str(error)
     return b"".join(out), ""
