@@ -23,6 +23,7 @@ LOADS = (b.PERF_TYPE_HW_CACHE, b.PERF_COUNT_HW_CACHE_L1D)
 LOAD_MISSES = (b.PERF_TYPE_HW_CACHE, b.PERF_COUNT_HW_CACHE_L1D | b.PERF_COUNT_HW_CACHE_RESULT_MISS << 16)
 NODE_MISSES = (b.PERF_TYPE_HW_CACHE, b.PERF_COUNT_HW_CACHE_NODE | b.PERF_COUNT_HW_CACHE_RESULT_MISS << 16)
 NODE_LOADS = (b.PERF_TYPE_HW_CACHE, b.PERF_COUNT_HW_CACHE_NODE)
+RAW = (b.PERF_TYPE_RAW, b.PERF_COUNT_HW_CACHE_RESULT_MISS << 16)  # of which no bit means a miss
 CLOCK = (b.PERF_TYPE_SOFTWARE, b.PERF_COUNT_SW_TASK_CLOCK)
 
 
@@ -51,6 +52,10 @@ def clock(seconds, **fields):
         (FAULTS, 999, [clock(2)], ("499.500", "/sec")),
         (FAULTS, 2000, [clock(2)], ("1.000", "K/sec")),
         (FAULTS, 1_999_998, [clock(2)], ("999.999", "K/sec")),
+        (FAULTS, 2_000_000, [clock(2)], ("1.000", "M/sec")),
+        (FAULTS, 2_000_000_000, [clock(2)], ("1.000", "G/sec")),
+        (LOADS, 2000, [clock(2)], ("1.000", "K/sec")),
+        (RAW, 2000, [clock(2), count(NODE_LOADS, 4000)], ("1.000", "K/sec")),
         (FAULTS, 5_000_000, [clock(2)], ("2.500", "M/sec")),
         (FAULTS, 7_000_000_000, [clock(2)], ("3.500", "G/sec")),
         (FAULTS, 999, [], None),
