@@ -216,12 +216,20 @@ class Work:
         self.written = 0
 
     def running(self, mutant: Mutant) -> set[str]:
-        """Return the tests that run the changed lines, "" for the import; without any, those of the line before."""
+        """Return the tests that run the changed lines, "" for the import; without any, those of the line before.
+
+        A signature is run by the import alone: it has the tests of its function.
+        """
         by_line = self.tests.get(mutant.file, {})
         found: set[str] = set()
         for line in mutant.lines():
             known = [one for one in by_line if one <= line]
             found |= by_line[max(known)] if known else set()
+            if found == {""}:
+                for code in functions(compile(mutant.before, "", "exec")).values():
+                    lines = [one for *_, one in code.co_lines() if one]
+                    if code.co_firstlineno <= line <= max(lines):
+                        found = found.union(*(by_line.get(one, set()) for one in lines))
         return found
 
     def chosen(self, mutant: Mutant, found: Counter[str]) -> list[str]:

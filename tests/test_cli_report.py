@@ -191,6 +191,16 @@ def test_the_mean_of_an_event_that_was_not_counted_in_the_last_run():
     assert (whole.counts[0].value, whole.counts[0].state, whole.counts[0].reason) == (3, "", "")
 
 
+def test_the_mean_of_an_event_that_was_counted_in_no_run():
+    """It is the last run's count: its state and its reason, of the same cgroup, and without any spread."""
+    runs = [
+        Result([Count("event", FAULTS, cgroup="a", state=state, reason=f"{state}'s", enabled_ns=ns)], 1.0)
+        for state, ns in (("first", 2), ("second", 4), ("last", 6))
+    ]
+    (one,) = mean(runs).counts
+    assert (one.cgroup, one.state, one.reason, one.enabled_ns, one.spread) == ("a", "last", "last's", 4, 0)
+
+
 def test_the_spread_is_the_standard_error_of_the_mean():
     """The spread is the standard error in per cent of the mean; 0 if the mean is 0."""
     assert standard_error([1, 2, 3]) == pytest.approx(100 / 3**0.5 / 2)
