@@ -42,8 +42,12 @@ def test_what_is_printed_later_is_added_to_the_file(tmp_path):
     assert lines == ["", "one", "two"]
 
 
-def test_json_has_no_heading(tmp_path):
-    """Nothing stands before the first brace."""
+@pytest.mark.parametrize(
+    ("form", "begin"),
+    [(["--json"], "{"), (["-x;"], "# started on "), (["-I", "9"], "# started on "), ([], "# started on ")],
+)
+def test_a_file_has_a_heading_unless_it_is_json(form, begin, tmp_path):
+    """It says when, as perf's does; in JSON it would be an error."""
     file = tmp_path / "out"
-    run("stat", "--json", "-o", str(file), *COUNT, "true")
-    assert file.read_text().startswith("{")
+    run("stat", *form, "-o", str(file), *COUNT, "true")
+    assert file.read_text().startswith(begin)

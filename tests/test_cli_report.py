@@ -92,11 +92,103 @@ def test_of_two_counts_of_an_event_the_first_is_divided_by():
     assert metric(counts[2], counts, 1.0) == ("   5.00", "insn per cycle")
 
 
-def printed(report, result):
-    """What a report prints of a result."""
+def printed(report, *results, of_intervals=False):
+    """What a report prints of results."""
     with contextlib.redirect_stderr(io.StringIO()) as shown:
-        report(Output(None, append=False)).result(result)
+        one = report(Output(None, append=False))
+        for result in results:
+            (one.interval if of_intervals else one.result)(result)
     return shown.getvalue()
+
+
+def not_counted(name, kind, reason, **fields):
+    """A count that there is not."""
+    return Count(name, kind, state=NOT_COUNTED, reason=reason, **fields)
+
+
+def test_the_table_line_by_line():
+    """Values under each other, then units, names, metrics, spreads and shares; below them seconds, and each reason once."""
+    counts = [
+        clock(1.5),
+        count(CYCLES, 3_000_000_000),
+        count(INSTRUCTIONS, 5, cgroup="a"),
+        not_counted("a name that is longer than its column", BRANCHES, "why", unit="B"),
+        not_counted("other", BRANCH_MISSES, "why"),
+        count(FAULTS, 2.5, spread=12.345),
+        Count("half", LOADS, value=10, enabled_ns=4, running_ns=1, spread=1.0),
+        not_counted("third", BRANCH_MISSES, "why not"),
+    ]
+    assert (
+        printed(lambda output: Table(output, "'x'"), Result(counts, 2.0, 1.25, 0.5))
+        == """
+ Performance counter stats for 'x':
+
+          1,500.00 msec event                        #    0.750 CPUs utilized
+     3,000,000,000      event                        #    2.000 GHz
+                 5      event                        a
+     <not counted> B    a name that is longer than its column
+     <not counted>      other
+              2.50      event                        #    1.667 /sec                  ( +- 12.35% )
+                10      half                         #    6.667 /sec                  ( +-  1.00% ) (25.00% of the time)
+     <not counted>      third
+
+       2.000000000 seconds time elapsed
+
+       1.250000000 seconds user
+       0.500000000 seconds sys
+
+ a name that is longer than its column, other: why
+ third: why not
+
+"""
+    )
+    for user_s, shown in ((0.0, []), (0.25, ["", "       0.250000000 seconds user", "       0.000000000 seconds sys"])):
+        table = printed(lambda output: Table(output, "'x'"), Result([count(FAULTS, 3)], 2.0, user_s))
+        assert table.splitlines()[4:] == ["", "       2.000000000 seconds time elapsed", *shown, ""]
+
+
+def test_the_table_of_intervals_line_by_line():
+    """A header first and after each 25 intervals, the time of each line's end, and the reasons once."""
+    counts = [count(FAULTS, 3, cpu=1), not_counted("other", BRANCH_MISSES, "why", cpu=12)]
+    results = [Result(counts, 0.5, started_s=number / 2) for number in range(26)]
+    header, *lines = printed(lambda output: Table(output, "'x'"), *results, of_intervals=True).splitlines()
+    assert [header, *lines[:5]] == [
+        "#           time CPU                counts unit events",
+        "     0.500000000 CPU1                    3      event",
+        "     0.500000000 CPU12       <not counted>      other",
+        "# other: why",
+        "     1.000000000 CPU1                    3      event",
+        "     1.000000000 CPU12       <not counted>      other",
+    ]
+    assert [number for number, line in enumerate(lines) if line.startswith("#")] == [2, 51]
+    assert lines[51] == header
+    without = printed(lambda output: Table(output, "'x'"), Result([count(FAULTS, 3)], 0.5), of_intervals=True)
+    assert without.splitlines()[0] == "#           time             counts unit events"
+
+
+def test_json_line_by_line():
+    """A document for a run; for each interval a line, with the time of its end."""
+    counts = [count(FAULTS, 2.5, spread=1.5), not_counted("other", BRANCH_MISSES, "why", cpu=0, cgroup="a", unit="B")]
+    seconds = {"time_enabled": 10**9, "time_running": 10**9}
+    events = [
+        {"event": "event", "value": 2.5, "unit": "", **seconds, "spread_percent": 1.5},
+        {"event": "other", "cpu": 0, "cgroup": "a", "value": None, "unit": "B", "time_enabled": 0, "time_running": 0}
+        | {"state": "not counted", "reason": "why"},
+    ]
+    document = {"elapsed_s": 2.0, "user_s": 1.0, "system_s": 0.5, "events": events}
+    assert printed(Json, Result(counts, 2.0, 1.0, 0.5)) == json.dumps(document, indent=2) + "\n"
+    interval = {"elapsed_s": 2.0, "events": events}
+    assert printed(Json, Result(counts, 0.5, started_s=1.5), of_intervals=True) == json.dumps(interval) + "\n"
+
+
+def test_columns_one_by_one():
+    """CPU, cgroup and spread where they are asked for; of a metric the number and the words; under a heading in a file."""
+    counts = [count(BRANCH_MISSES, 5, cgroup="a", cpu=3, spread=1.5), count(BRANCHES, 200, cgroup="a", cpu=3)]
+    rows = printed(lambda output: Separated(output, ";", repeated=True, cgroups=True), Result(counts, 2.0))
+    assert rows.splitlines() == [
+        "CPU3;5;;event;a;1.50%;1000000000;100.00;2.50;of all branches",
+        "CPU3;200;;event;a;0.00%;1000000000;100.00;;",
+    ]
 
 
 def test_a_count_that_shared_its_counter_says_so():
