@@ -54,9 +54,7 @@ def read(fd: int, read_format: int = 0) -> list[perf_counts_p]:
     nr = _read(fd, read_format, counts, 1)
     if nr == 1:
         return [counts]
-    if nr <= 0:
-        _failed(nr, fd, read_format)
-    room = 0
+    room = 1
     while nr > room:  # again if the group has grown since the last read
         room = nr
         members = _new(_COUNTS_ARRAY, room)

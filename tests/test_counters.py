@@ -173,16 +173,21 @@ def test_end_of_file_is_an_error_and_says_why():
 
 def test_a_group_that_ends_between_two_reads_is_an_end_of_file():
     """A group is read for its size, then whole: what the second read(2) says counts."""
-    with pipe(packed(b.PERF_FORMAT_GROUP, [(1, 0, 0)] * 2, 0, 0)) as fd, pytest.raises(EOFError):
+    group = packed(b.PERF_FORMAT_GROUP, [(1, 0, 0)] * 2, 0, 0)
+    with pipe(group) as fd, pytest.raises(EOFError, match=rf"read of event {fd}\b"):
+        counters.read(fd, b.PERF_FORMAT_GROUP)
+    with pipe(group, b"12345678") as fd, pytest.raises(ValueError, match=rf"read_format 0x8 .* event {fd}\b"):
         counters.read(fd, b.PERF_FORMAT_GROUP)
 
 
-def test_a_group_that_grows_between_two_reads_is_read_whole():
-    """Members that join meanwhile are in the result."""
+def test_a_group_that_grows_or_shrinks_between_two_reads_is_read_whole():
+    """Members that join meanwhile are in the result, and those that go are not."""
     small, large = ([(n, 0, 0) for n in range(size)] for size in (2, 5))
     messages = [packed(b.PERF_FORMAT_GROUP, members, 0, 0) for members in (small, large, large)]
     with pipe(*messages) as fd:
         assert [counts.value for counts in counters.read(fd, b.PERF_FORMAT_GROUP)] == [0, 1, 2, 3, 4]
+    with pipe(messages[1], packed(b.PERF_FORMAT_GROUP, small[:1], 0, 0)) as fd:
+        assert [counts.value for counts in counters.read(fd, b.PERF_FORMAT_GROUP)] == [0]
 
 
 def test_a_format_that_is_not_the_events_is_refused(event):

@@ -235,7 +235,7 @@ def test_overrides_are_the_attrs_other_fields():
         ("cs/freq=77/", {"sample_freq": 99}, (1, 99)),
         ("cs/freq=77/", {"sample_freq": 99, "sample_period": 0}, (1, 99)),
         ("cs/freq=77/", {"sample_freq": 0, "sample_period": 5}, (0, 5)),
-        ("cs/freq=77/", {"sample_period": 5, "sample_freq": 0}, (0, 5)),
+        ("cs", {"sample_period": 5, "sample_freq": 0}, (0, 5)),
         ("cs/freq=77/", {"sample_period": 0}, (0, 0)),
         ("cs", {"sample_freq": 99, "freq": 0}, (0, 99)),
         ("cs", {"sample_period": 5, "freq": 1}, (1, 5)),

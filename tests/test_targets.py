@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import time
 import pytest
 from support.cli import gone
 from support.marks import needs_events
-from support.processes import in_child
+from support.processes import become_ordinary, in_child
 
 import perf_event_open_sys
 from perf_event_open_sys import counters, perf_event_open, targets
@@ -76,13 +77,31 @@ def test_threads_of_a_process():
         assert list(found) == sorted(found)
         with pytest.raises(
             ProcessLookupError, match=f"{other.native_id} is no process, but a thread of process {os.getpid()}"
-        ):
+        ) as caught:
             targets.threads(other.native_id or 0)
     finally:
         stop.set()
         other.join()
-    with pytest.raises(ProcessLookupError, match="there is no process 4194305"):
+    assert caught.value.errno == errno.ESRCH
+    with pytest.raises(ProcessLookupError, match="there is no process 4194305") as caught:
         targets.threads(4194305)
+    assert caught.value.errno == errno.ESRCH
+
+
+def test_threads_of_a_process_with_colons_in_its_name():
+    """A process may be named as a line of /proc/PID/status is written."""
+
+    def named():
+        with open("/proc/self/comm", "w") as file:
+            file.write("Tgid:7:8")
+        return targets.threads(os.getpid()) == (os.getpid(),)
+
+    assert in_child(named)
+
+
+def test_a_process_that_is_not_there_has_no_pidfd():
+    """It is -1, which no file has."""
+    assert targets.pidfd(4194305) == -1
 
 
 @needs_events
@@ -109,7 +128,9 @@ def test_wait_gives_the_exit_status(script, status):
     """Or 128 and the signal's number; the same when it is asked for again."""
     with Command(["sh", "-c", script]) as command:
         command.start()
+        assert command.rusage is None
         assert (command.wait(), command.wait()) == (status, status)
+        command.send_signal(signal.SIGTERM)  # to nobody: the pid may be another process's by now
 
 
 @pytest.mark.parametrize(
@@ -117,6 +138,9 @@ def test_wait_gives_the_exit_status(script, status):
     [
         (["/nowhere/to/be/found"], errno.ENOENT),
         (["no-program-has-this-name"], errno.ENOENT),
+        (["/nowhere to be found"], errno.ENOENT),
+        (["/" + "long" * 2000], errno.ENAMETOOLONG),
+        (["/etc/passwd/x"], errno.ENOTDIR),
         ([""], errno.ENOENT),
         (["/etc/passwd"], errno.EACCES),
         (["/"], errno.EACCES),
@@ -184,6 +208,25 @@ def test_nonsense_is_refused_before_the_fork(argv, options, error):
         Command(argv, **options)
 
 
+def test_a_command_that_cannot_be_made_leaves_nothing():
+    """A call without arguments is a TypeError and says no more; one without free files leaves none open, and kills nobody."""
+    with pytest.raises(TypeError):
+        Command()  # type: ignore[call-arg]
+
+    def without_files(n):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        lowest_free = os.dup(0)
+        os.close(lowest_free)
+        before = os.listdir("/proc/self/fd")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + n, hard))
+        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+            Command(["true"])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return len(os.listdir("/proc/self/fd")) - len(before)
+
+    assert [in_child(without_files, n, setup=become_ordinary) for n in (1, 3)] == [0, 0]
+
+
 def test_a_command_is_started_once():
     """A second start, and a wait before the first, are refused: they would block for ever."""
     with Command(["true"]) as command:
@@ -212,6 +255,17 @@ def test_a_command_that_is_killed_while_it_is_held():
         os.waitid(os.P_PID, command.pid, os.WEXITED | os.WNOWAIT)
         command.start()
         assert command.wait() == 137
+
+
+def test_a_command_that_somebody_else_has_waited_for():
+    """Its status is lost: wait() says so, and the end of the block neither raises nor sends a signal to its pid."""
+    with Command(["true"]) as command:
+        command.start()
+        os.waitpid(command.pid, 0)
+        with pytest.raises(ChildProcessError):
+            command.wait()
+    command.send_signal(signal.SIGTERM)
+    assert command.wait() == 127
 
 
 def test_a_held_command_ends_with_its_parent():
