@@ -172,8 +172,9 @@ def test_the_command_is_found_as_by_a_shell(tmp_path):
         (tmp_path / name / "tool").chmod(mode)
     path = f"{tmp_path}/first:{tmp_path}/second:/bin:/usr/bin"
     assert said(["tool"], env={"PATH": path}) == b"second\n"
-    with Command(["tool"], env={"PATH": f"{tmp_path}/first"}) as command, pytest.raises(PermissionError):
-        command.start()
+    for path in (f"{tmp_path}/first:/nowhere", f"/nowhere:{tmp_path}/first"):
+        with Command(["tool"], env={"PATH": path}) as command, pytest.raises(PermissionError):
+            command.start()
 
 
 def test_environment_and_directory_are_the_commands_own(tmp_path):
@@ -209,7 +210,7 @@ def test_nonsense_is_refused_before_the_fork(argv, options, error):
 
 
 def test_a_command_that_cannot_be_made_leaves_nothing():
-    """A call without arguments is a TypeError and says no more; one without free files leaves none open, and kills nobody."""
+    """A call without arguments is a TypeError and no more; one without free files leaves none open, and kills nobody."""
     with pytest.raises(TypeError):
         Command()  # type: ignore[call-arg]
 
