@@ -172,6 +172,7 @@ def test_the_command_is_found_as_by_a_shell(tmp_path):
         (tmp_path / name / "tool").chmod(mode)
     path = f"{tmp_path}/first:{tmp_path}/second:/bin:/usr/bin"
     assert said(["tool"], env={"PATH": path}) == b"second\n"
+    assert said(["echo", "no PATH"], env={}) == b"no PATH\n"
     for path in (f"{tmp_path}/first:/nowhere", f"/nowhere:{tmp_path}/first"):
         with Command(["tool"], env={"PATH": path}) as command, pytest.raises(PermissionError):
             command.start()
@@ -188,24 +189,24 @@ def test_environment_and_directory_are_the_commands_own(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("argv", "options", "error"),
+    ("argv", "options", "error", "message"),
     [
-        ([], {}, ValueError),
-        ("true", {}, TypeError),
-        (b"true", {}, TypeError),
-        ([1], {}, TypeError),
-        (["true\0"], {}, ValueError),
-        (["true"], {"cwd": "a\0b"}, ValueError),
-        (["true"], {"env": {"A=B": "c"}}, ValueError),
-        (["true"], {"env": {"": "c"}}, ValueError),
-        (["true"], {"env": {"A": 1}}, TypeError),
-        (["true"], {"env": {"A": "\0"}}, ValueError),
-        (["true"], {"env": ["A=B"]}, AttributeError),
+        ([], {}, ValueError, "argv is empty"),
+        ("true", {}, TypeError, "argv is a list of strings, the program first, and not str"),
+        (b"true", {}, TypeError, "argv is a list of strings, the program first, and not bytes"),
+        ([1], {}, TypeError, "not int"),
+        (["true\0"], {}, ValueError, "embedded null byte in 'true"),
+        (["true"], {"cwd": "a\0b"}, ValueError, "embedded null byte in 'a"),
+        (["true"], {"env": {"A=B": "c"}}, ValueError, "no name of an environment variable: b'A=B'"),
+        (["true"], {"env": {"": "c"}}, ValueError, "no name of an environment variable: b''"),
+        (["true"], {"env": {"A": 1}}, TypeError, "not int"),
+        (["true"], {"env": {"A": "\0"}}, ValueError, "embedded null byte"),
+        (["true"], {"env": ["A=B"]}, AttributeError, "items"),
     ],
 )
-def test_nonsense_is_refused_before_the_fork(argv, options, error):
+def test_nonsense_is_refused_before_the_fork(argv, options, error, message):
     """Wrong arguments are refused before the fork, so that no process is left."""
-    with pytest.raises(error):
+    with pytest.raises(error, match=message):
         Command(argv, **options)
 
 
@@ -267,6 +268,10 @@ def test_a_command_that_somebody_else_has_waited_for():
             command.wait()
     command.send_signal(signal.SIGTERM)
     assert command.wait() == 127
+    command = Command(["true"])
+    command.start()
+    os.waitpid(command.pid, 0)
+    del command  # without a warning that it still runs
 
 
 def test_a_held_command_ends_with_its_parent():
@@ -314,6 +319,18 @@ def test_signals_are_the_callers_own():
     assert sets["SigBlk"] == 1 << signal.SIGUSR2 - 1
     assert not sets["SigIgn"] & (1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1)
     assert not sets["SigCgt"] & 1 << signal.SIGUSR1 - 1
+
+
+def test_a_handler_of_the_caller_does_not_run_in_the_child():
+    """A signal that the caller handles ends a command that is held, as it ends one that runs."""
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    try:
+        with Command(["true"]) as command:
+            command.send_signal(signal.SIGUSR1)
+            command.start()
+            assert command.wait() == 128 + signal.SIGUSR1
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_what_is_not_inheritable_is_closed():
