@@ -72,7 +72,7 @@ KNOWN = {
         [(3, 64, 32768, 16, "Unified", "32768K", "0-1")],
     ),
     21: (u64(5, 9), (5, 9)),
-    22: (u64(1, 2**27, 2, 0, 70, 70, 1, 32, 1, 64, 64, 5), (1, 2**27, {0: 1 | 32 << 64, 1: 5})),
+    22: (u64(1, 2**27, 2, 0, 129, 129, 1, 32, 1, 1, 64, 64, 5), (1, 2**27, {0: 1 | 32 << 64 | 1 << 128, 1: 5})),
     23: (u64(4), 4),
     24: (u64(1), 1),
     25: (u32(1, 16, 8) + u64(3) + b"i" * 16 + b"d" * 8, [(b"i" * 16, 3, b"d" * 8)]),
@@ -145,6 +145,8 @@ def test_old_forms_of_features():
     ):
         with read(perf_file(features={7: u32(2, 2), number: data})) as reader:
             assert reader.features[_layout.FEATURES[number]] == value
+    with read(perf_file(features={13: lists + u32(0, 5, 1, 5)})) as reader:  # it does not say how many CPUs follow
+        assert reader.features == {"cpu_topology": (("0-1",), ("0",), (), ())}
 
 
 def test_features_are_absent_from_a_header_without_their_bits():
