@@ -354,7 +354,7 @@ def test_a_ring_beyond_the_locked_memory_is_explained():
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
         ring.map(perf_event_open(perf_event_attr(**SOFTWARE)), 1 << 13)
 
-    with pytest.raises(PermissionError, match=r"perf_event_mlock_kb \(\d+ KiB.*CAP_IPC_LOCK"):
+    with pytest.raises(PermissionError, match=r"\(8193 pages and .*perf_event_mlock_kb \(\d+ KiB.*CAP_IPC_LOCK"):
         as_user(map_too_much)
 
 

@@ -88,14 +88,16 @@ def test_snapshot_stops_at_a_header_that_cannot_be(size):
     assert buffer[:40] == new
 
 
-def test_a_read_only_ring_refuses_what_would_write_its_tail(event):
-    """Functions that move the tail refuse a page mapped with overwrite=True: a ValueError, not a SIGSEGV."""
-    with ring.map(event(**FAULTS, write_backward=1), 1, overwrite=True) as page:
+def test_a_read_only_ring_refuses_what_would_write_to_it(event):
+    """A page mapped with overwrite=True is refused by functions that write to it: a ValueError, not a SIGSEGV."""
+    fd = event(**FAULTS, write_backward=1)
+    with ring.map(fd, 1, overwrite=True) as page:
         fault(3)
         for call in (
             ring.read,
             lambda page: ring.read_into(page, bytearray(4096)),
             lambda page: ring.set_tail(page, 0),
+            lambda page: ring.map_aux(fd, page, 1),
         ):
             with pytest.raises(ValueError, match="use snapshot_into"):
                 call(page)
