@@ -273,6 +273,7 @@ def test_the_table_of_two_runs_shows_their_spread():
     both, one = (printed(lambda output: Table(output, "'x'"), result) for result in (mean(runs), runs[0]))
     assert "2.000000000 seconds time elapsed  ( +- 50.00% )" in both
     assert "( +- 33.33% )" in both
+    assert " Performance counter stats for 'x' (2 runs):\n" in both
     assert "+-" not in one
 
 
