@@ -166,46 +166,46 @@ class Measure:
         return True
 
 
-def measure(root: Path, directory: Path, alone: Alone) -> tuple[Tests, dict[str, float]]:
-    """Run all tests under coverage; return the tests of each line, and the seconds of each test that passes."""
+def measure(root: Path, measured: Path, alone: Alone) -> None:
+    """Run all tests under coverage; leave in *measured* what each has run and how long it took."""
     (root / "coveragerc").write_text(
-        f"[run]\nsource = {root / PACKAGE}\nparallel = true\ndata_file = {directory / 'data'}\n"
+        f"[run]\nsource = {root / PACKAGE}\nparallel = true\ndata_file = {measured / 'data'}\n"
         f"context = ${{PYTEST_CURRENT_TEST-}}\npatch = _exit\n"
     )
+    measuring = coverage.Coverage(config_file=str(root / "coveragerc"))
 
     def run() -> int:
-        measured = coverage.Coverage(config_file=str(root / "coveragerc"))
-        measured.start()
+        measuring.start()
         os.environ["COVERAGE_PROCESS_START"] = str(root / "coveragerc")  # read by each Python that a test starts
-        status = run_pytest(
-            root, ["tests", *(f"--ignore-glob=*/{name}" for name in LEFT_OUT)], Measure(directory), alone
-        )
-        measured.stop()
-        measured.save()
+        left_out = [f"--ignore-glob=*/{name}" for name in LEFT_OUT]
+        status = run_pytest(root, ["tests", *left_out], Measure(measured), alone)
+        measuring.stop()
+        measuring.save()
         return status
 
     if not succeeds(run, 3600, 3600):
         raise SystemExit("the tests do not run")
-    lines = [line.split("\t") for line in (directory / "seconds").read_text().splitlines()]
-    print(
-        *(f"fails, and is left out: {name}" for name, seconds in lines if seconds == "failed"),
-        sep="\n",
-        file=sys.stderr,
-    )
-    seconds = {name: float(seconds) for name, seconds in lines if seconds != "failed"}
-    combined = coverage.Coverage(config_file=str(root / "coveragerc"))
     with warnings.catch_warnings():  # of the files of processes that were killed
         warnings.simplefilter("ignore", coverage.exceptions.CoverageWarning)
-        combined.combine()
-    data = combined.get_data()
+        measuring.combine()
+        measuring.save()
+
+
+def read_measured(measured: Path) -> tuple[Tests, dict[str, float]]:
+    """Return the tests of each line, and the seconds of each test that passes."""
     tests: Tests = {}
-    for measured_file in data.measured_files():
-        by_line = data.contexts_by_lineno(measured_file)
-        tests[str(Path(measured_file).relative_to(root))] = {
+    data = coverage.CoverageData(str(measured / "data"))
+    data.read()
+    for file in data.measured_files():
+        by_line = data.contexts_by_lineno(file)
+        tests[f"{PACKAGE}/{file.rpartition(f'/{PACKAGE}/')[2]}"] = {
             line: {re.sub(r"^\||\|$| \((setup|call|teardown)\)", "", one) for one in contexts}
             for line, contexts in by_line.items()
         }
-    return tests, seconds
+    lines = [line.split("\t") for line in (measured / "seconds").read_text().splitlines()]
+    for name in (name for name, seconds in lines if seconds == "failed"):
+        print(f"fails, and is left out: {name}", file=sys.stderr)
+    return tests, {name: float(seconds) for name, seconds in lines if seconds != "failed"}
 
 
 class Work:
@@ -321,7 +321,7 @@ class Trial:
         found: Counter[str] = Counter()  # how often a test was the one that noticed
         forked = ForkedTests()
         for mutant in self.todo:
-            names = self.work.chosen(mutant, found)
+            names = [name for name in self.work.chosen(mutant, found) if name in items]  # no ids with addresses
             prepare = functools.partial(put_in, self.work.root / mutant.file, changed_functions(mutant) or {})
             with self.work.in_place(mutant):
                 failed = forked.failure(prepare, [items[name] for name in names], *self.work.limits(names))
@@ -347,6 +347,7 @@ def main() -> int:
     parser.add_argument("files", nargs="*", metavar="FILE", default=everything)
     parser.add_argument("--jobs", type=int, default=2, help="how many at the same time (2)")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth mutant")
+    parser.add_argument("--measured", metavar="DIR", help="what an earlier run has measured; made if it is not there")
     options = parser.parse_args()
     tally = Counter[tuple[str, str]]()
     results: Results = FORK.SimpleQueue()
@@ -356,7 +357,12 @@ def main() -> int:
         roots = [copy_tree(directory / str(number)) for number in range(options.jobs)]
         (directory / "lock").touch()
         alone = Alone(directory / "lock")
-        tests, seconds = measure(roots[0], directory, alone)
+        measured = Path(options.measured).resolve() if options.measured else directory / "measured"
+        if not measured.exists():
+            measured.mkdir()
+            measured.chmod(0o777)
+            measure(roots[0], measured, alone)
+        tests, seconds = read_measured(measured)
         step = options.jobs * options.every
         jobs = [
             FORK.Process(
