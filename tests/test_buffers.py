@@ -51,6 +51,18 @@ def test_the_object_behind_a_memoryview_is_kept():
     memory.clear()
 
 
+def test_an_array_in_a_buffer_keeps_the_buffer():
+    """A callchain of a bytearray forbids to resize it, until it is gone."""
+    memory = bytearray(record(b.PERF_RECORD_SAMPLE, u64(2, 11, 12)))
+    [sample] = records.parse(memory, perf_event_attr(sample_type=b.PERF_SAMPLE_CALLCHAIN))
+    chain = records.callchain(memory, sample)
+    with pytest.raises(BufferError):
+        memory.clear()
+    assert list(chain) == [11, 12]
+    del chain
+    memory.clear()
+
+
 def test_a_contiguous_part_of_memory_that_is_not_contiguous():
     """Its memoryview is used as it is."""
     numpy = pytest.importorskip("numpy", reason="needs NumPy")

@@ -156,6 +156,10 @@ def test_the_message_names_the_parameter_and_what_was_given():
         ioctls.perf_event_open(SAMPLE)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"^page must be a struct perf_event_mmap_page \*, not void \*, NULL$"):
         ring.head(ffi.NULL)  # type: ignore[arg-type]
+    with pytest.raises(
+        TypeError, match=r"^attr must be a struct perf_event_attr \* or a mapping of ids to them, not int$"
+    ):
+        records.parse(RECORD, 5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"^aux must be a uint8_t \*, not list$"):
         ring.read_aux_into(PAGE, [], bytearray(8))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"^aux must be a uint8_t \*, not int\[\]$"):

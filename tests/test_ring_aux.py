@@ -62,6 +62,18 @@ def test_a_page_without_an_aux_ring_is_a_value_error(fields):
     assert page.aux_tail == tail
 
 
+def test_an_aux_area_is_an_array_or_a_pointer():
+    """Of a mapping of the caller's own, a pointer is good for as many bytes as the page says."""
+    page, _, area = synthetic_ring(1, aux_pages=1)
+    area[:8] = b"01234567"
+    page.aux_head = 8
+    array = ffi.from_buffer("uint8_t[]", area)
+    for aux in (array, array + 0):
+        page.aux_tail, buffer = 0, bytearray(9)
+        assert (ring.read_aux_into(page, aux, buffer), buffer) == (8, b"01234567\0")
+    ffi.release(array)
+
+
 def test_aux_goes_into_writable_buffers_only():
     """read_aux_into into a read-only buffer is a BufferError, and consumes nothing."""
     page, _, area = synthetic_ring(1, aux_pages=1)
