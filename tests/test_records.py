@@ -169,8 +169,9 @@ def test_a_record_without_room_for_the_trailer_is_corrupt(tag):
     if tag in ("namespaces", "callchain_deferred"):  # whose count would reach beyond
         body = body[:8].ljust(16, b"\0")
     [found] = iterate(record(kind_of(tag), body + u64(7)))
-    with pytest.raises(records.CorruptRecord):
+    with pytest.raises(records.CorruptRecord) as caught:
         records.sample_id(found, attr)
+    assert (caught.value.offset, caught.value.n_samples) == (0, 0)
 
 
 def test_a_record_without_sample_id_all_has_no_trailer():

@@ -261,3 +261,14 @@ def test_a_view_of_another_buffer_is_a_value_error(data, read_format):
     for view in (*views, records.user_stack, records.aux):
         with pytest.raises(ValueError, match="not of this buffer"):
             view(data, sample)
+
+
+def test_the_counts_of_another_group_are_a_value_error():
+    """A buffer that has a larger group where the sample had its own is not the sample's."""
+    attr = perf_event_attr(sample_type=b.PERF_SAMPLE_READ, read_format=b.PERF_FORMAT_GROUP)
+    buffer = bytearray(record(SAMPLE, u64(2, 7, 8)))
+    [sample] = records.parse(buffer, attr)
+    assert [counts.value for counts in records.counts(buffer, sample)] == [7, 8]
+    buffer[8:16] = u64(3)
+    with pytest.raises(ValueError, match="not of this buffer"):
+        records.counts(buffer, sample)
