@@ -1,16 +1,13 @@
 """The rules of perf_event_open that a diagnosis names: each where it is broken, none where it is kept, at its edges."""
 
 import errno
-import re
 from pathlib import Path
 from time import CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW
 
 import pytest
-from support.trees import device
 
 from perf_event_open_sys import _diagnose, errors, perf_event_attr
 from perf_event_open_sys import bindings as b
-from perf_event_open_sys._files import DEVICES
 
 W, R, RW, X = b.HW_BREAKPOINT_W, b.HW_BREAKPOINT_R, b.HW_BREAKPOINT_RW, b.HW_BREAKPOINT_X
 CGROUP = b.PERF_FLAG_PID_CGROUP
@@ -148,49 +145,6 @@ def test_the_first_broken_rule_is_the_diagnosis():
     """EINVAL of several broken rules names the one that the kernel looks at first."""
     fields = {"sample_type": b.PERF_SAMPLE_MAX, "__reserved_2": 1}
     assert errors.diagnose(errno.EINVAL, perf_event_attr(**fields), -1, -1, -1, 0) == "__reserved_2 must be 0"
-
-
-@pytest.fixture
-def devices(tmp_path, monkeypatch):
-    """The sysfs of a machine with the PMUs of probes and one that counts cycles of the TSC."""
-    for name, kind in (("kprobe", 7), ("uprobe", 8), ("msr", 77)):
-        device(tmp_path, name, kind)
-    monkeypatch.setattr(_diagnose, "_DEVICES", str(tmp_path / DEVICES))
-
-
-HARDWARE = "no PMU of this machine counts this event, as is usual for PERF_TYPE_HARDWARE in a virtual machine"
-
-
-@pytest.mark.usefixtures("devices")
-@pytest.mark.parametrize(
-    ("fields", "reason"),
-    [
-        *(({"type": kind}, HARDWARE) for kind in (b.PERF_TYPE_HARDWARE, b.PERF_TYPE_HW_CACHE, b.PERF_TYPE_RAW)),
-        ({"type": b.PERF_TYPE_SOFTWARE, "config": 99}, "this kernel has no software event 99"),
-        ({"type": b.PERF_TYPE_BREAKPOINT}, "this kernel has no hardware breakpoints"),
-        ({"type": 7}, "kprobe: there is no such function"),
-        ({"type": 8}, "uprobe: there is no such file"),
-        ({"type": 77, "config": 31}, "PMU msr has no event 0x1f"),
-        ({"type": 78}, "no PMU has type 78. Types change from boot to boot"),
-    ],
-)
-def test_what_is_not_counted_is_named(fields, reason):
-    """ENOENT is explained by the type: a PMU's by its name."""
-    assert errors.diagnose(errno.ENOENT, perf_event_attr(**fields), 0, -1, -1, 0).startswith(reason)
-
-
-@pytest.mark.parametrize(
-    ("fields", "reason"),
-    [
-        ({"size": 136, "config3": 1}, "attr.size was below 64 or above a page, or the group has grown too large"),
-        ({"size": 128, "config3": 1}, "this kernel knows 128 bytes of perf_event_attr: it is too old for config3"),
-        ({"size": 128, "config3": 1, "config4": 1}, "this kernel knows 128 bytes of .* too old for config3, config4$"),
-        ({"size": 64, "sample_regs_user": 3}, "this kernel knows 64 bytes .* too old for sample_regs_user$"),
-    ],
-)
-def test_the_fields_beyond_the_kernels_attr_are_named(fields, reason):
-    """After E2BIG attr.size is what the kernel knows: fields beyond it that are not 0 are too new."""
-    assert re.match(reason, errors.diagnose(errno.E2BIG, perf_event_attr(**fields), 0, -1, -1, 0))
 
 
 @pytest.mark.parametrize(

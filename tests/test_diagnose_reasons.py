@@ -1,0 +1,137 @@
+"""What a refusal is explained by: the errno, the type of the event, and what an ordinary user may not have."""
+
+import errno
+import os
+import re
+
+import pytest
+from support.events import DUMMY
+from support.trees import device
+
+from perf_event_open_sys import _diagnose, errors, perf_event_attr
+from perf_event_open_sys import bindings as b
+from perf_event_open_sys._files import DEVICES
+
+CGROUP = b.PERF_FLAG_PID_CGROUP
+NO_FILE = 999
+
+
+@pytest.fixture
+def devices(tmp_path, monkeypatch):
+    """The sysfs of a machine with the PMUs of probes and one that counts cycles of the TSC."""
+    for name, kind in (("kprobe", 7), ("uprobe", 8), ("msr", 77)):
+        device(tmp_path, name, kind)
+    monkeypatch.setattr(_diagnose, "_DEVICES", str(tmp_path / DEVICES))
+
+
+HARDWARE = "no PMU of this machine counts this event, as is usual for PERF_TYPE_HARDWARE in a virtual machine"
+
+
+@pytest.mark.usefixtures("devices")
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        *(({"type": kind}, HARDWARE) for kind in (b.PERF_TYPE_HARDWARE, b.PERF_TYPE_HW_CACHE, b.PERF_TYPE_RAW)),
+        ({"type": b.PERF_TYPE_SOFTWARE, "config": 99}, "this kernel has no software event 99"),
+        ({"type": b.PERF_TYPE_BREAKPOINT}, "this kernel has no hardware breakpoints"),
+        ({"type": 7}, "kprobe: there is no such function"),
+        ({"type": 8}, "uprobe: there is no such file"),
+        ({"type": 77, "config": 31}, "PMU msr has no event 0x1f"),
+        ({"type": 78}, "no PMU has type 78. Types change from boot to boot"),
+    ],
+)
+def test_what_is_not_counted_is_named(fields, reason):
+    """ENOENT is explained by the type: a PMU's by its name."""
+    assert errors.diagnose(errno.ENOENT, perf_event_attr(**fields), 0, -1, -1, 0).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"size": 136, "config3": 1}, "attr.size was below 64 or above a page, or the group has grown too large"),
+        ({"size": 128, "config3": 1}, "this kernel knows 128 bytes of perf_event_attr: it is too old for config3$"),
+        ({"size": 128, "config3": 1, "config4": 1}, "this kernel knows 128 bytes of .* too old for config3, config4$"),
+        ({"size": 64, "sample_regs_user": 3}, "this kernel knows 64 bytes .* too old for sample_regs_user$"),
+    ],
+)
+def test_the_fields_beyond_the_kernels_attr_are_named(fields, reason):
+    """After E2BIG attr.size is what the kernel knows: fields beyond it that are not 0 are too new."""
+    assert re.match(reason, errors.diagnose(errno.E2BIG, perf_event_attr(**fields), 0, -1, -1, 0))
+
+
+@pytest.mark.parametrize(
+    ("code", "call", "reason"),
+    [
+        (errno.ESRCH, {"pid": 4194305}, "there is no process or thread 4194305, or it has exited"),
+        (errno.ENODEV, {"cpu": 7}, r"CPU 7 is not online; [-,\d]+ are$"),
+        (errno.EBADF, {"group_fd": NO_FILE}, "group_fd: 999 is no open file$"),
+        (errno.EBADF, {"group_fd": NO_FILE, "flags": CGROUP, "pid": 3}, "group_fd: 999 is no open file$"),
+        (errno.EBADF, {"flags": CGROUP, "pid": 3}, "PERF_FLAG_PID_CGROUP makes of pid a file .*, and 3 is none$"),
+        (errno.EIO, {}, "$"),
+    ],
+)
+def test_an_errno_is_explained_by_the_call(code, call, reason):
+    """Whom and where it asked for stands in the reason; what nothing is known of has none."""
+    arguments = {"pid": 0, "cpu": -1, "group_fd": -1, "flags": 0} | call
+    assert re.match(reason, errors.diagnose(code, perf_event_attr(), **arguments))
+
+
+def test_of_a_cgroup_in_a_group_the_cgroup_is_to_blame(event):
+    """Where the leader is an event, EBADF is the cgroup's."""
+    text = errors.diagnose(errno.EBADF, perf_event_attr(), 3, 0, event(**DUMMY), CGROUP)
+    assert text.endswith("a file descriptor of a cgroup's directory, and 3 is none")
+
+
+@pytest.mark.parametrize("size", [0, 64, 144])
+def test_what_is_behind_the_attr_is_no_part_of_it(size):
+    """A reserved field is looked at only where attr.size says that it is there; a size of 0 stands for 64."""
+    fields = {"type": b.PERF_TYPE_SOFTWARE, "__reserved_2": 1, "sample_period": 2**63, "size": size}
+    text = errors.diagnose(errno.EINVAL, perf_event_attr(**fields), 0, -1, -1, 0)
+    assert text == ("__reserved_2 must be 0" if size == 144 else "sample_period must be below 2**63")
+
+
+USER = {"exclude_kernel": 1}
+RAW = USER | {"type": b.PERF_TYPE_TRACEPOINT, "sample_type": b.PERF_SAMPLE_RAW}
+PHYSICAL = USER | {"sample_type": b.PERF_SAMPLE_PHYS_ADDR}
+PROBES = "namespaces, kprobes and uprobes need CAP_PERFMON at any level"
+KERNEL, EVERYBODY = "counting in the kernel needs 1 or less", "counting everybody on a CPU (pid=-1) needs 0 or less"
+
+
+@pytest.mark.usefixtures("devices")
+@pytest.mark.parametrize(
+    ("fields", "pid", "paranoid", "wants"),
+    [
+        (USER, 0, 2, []),
+        ({}, 0, 1, []),
+        ({}, 0, 2, [KERNEL]),
+        (USER, -1, 0, []),
+        (USER, -1, 1, [EVERYBODY]),
+        ({}, -1, 2, [KERNEL, EVERYBODY]),
+        (USER | {"namespaces": 1}, 0, -1, [PROBES]),
+        (USER | {"type": 7}, 0, -1, [PROBES]),
+        (USER | {"type": 8}, 0, -1, [PROBES]),
+        (USER | {"type": 77}, 0, 2, []),
+        (RAW, 0, -1, []),
+        (RAW, 0, 0, ["raw tracepoint samples need -1"]),
+        (RAW | {"sample_type": b.PERF_SAMPLE_IP}, 0, 2, []),
+        (RAW | {"type": b.PERF_TYPE_SOFTWARE}, 0, 2, []),
+        (PHYSICAL, 0, 1, []),
+        (PHYSICAL, 0, 2, ["physical addresses need 1 or less"]),
+        (USER, 0, 3, ["some distributions' kernels deny everything from 3 on"]),
+        (USER, os.getpid(), 2, []),
+        (USER, 4194305, 2, []),
+    ],
+)
+def test_what_an_ordinary_user_may_not_have_is_named(fields, pid, paranoid, wants):
+    """Each thing from the level on that forbids it, and nothing that this level allows."""
+    found = list(_diagnose._wants(perf_event_attr(**fields), pid, paranoid))
+    assert len(found) == len(wants)
+    assert all(text.startswith(want) for text, want in zip(found, wants, strict=True))
+
+
+@pytest.mark.parametrize("another", [0, 1])
+def test_a_process_of_another_user_is_named(monkeypatch, another):
+    """The owner of a process is compared with the user that the kernel asks for."""
+    owner = os.stat("/proc/1").st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + another)
+    assert list(_diagnose._wants(perf_event_attr(**USER), 1, 2)) == ["process 1 is another user's"] * another
