@@ -18,7 +18,7 @@ _MOST_BYTES = 16 << 20  # the largest expected file, /proc/self/mounts of a host
 def read_file(path: str) -> bytes:
     """Return the content of a regular file; b"" if it cannot be read, is not a regular file or has more than 16 MiB."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # O_NONBLOCK: opening a FIFO must not wait
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # O_NONBLOCK: opening a FIFO must not wait
     except (OSError, ValueError) as error:  # ValueError: a NUL byte or a lone surrogate in the name
         _raise_if_exhausted(error)
         return b""
