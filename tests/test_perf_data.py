@@ -5,7 +5,7 @@ import mmap
 import os
 
 import pytest
-from support.encode import encode_trailer, record
+from support.encode import encode_trailer, record, u64
 from support.perf_bytes import (
     ATTR,
     MAGIC,
