@@ -1,6 +1,7 @@
 """Constants, constructors of structs, dump and name_of; what `import perf_event_open_sys` loads."""
 
 import importlib.metadata
+import re
 import shutil
 import subprocess
 import sys
@@ -139,6 +140,17 @@ def test_query_bpf_refuses_what_is_no_length(ids_len, error):
         b.perf_event_query_bpf(ids_len)
 
 
+def test_a_constructors_help_lists_the_fields():
+    """Each field that can be given stands there once, and no name of the struct's padding."""
+    for name in CONSTRUCTORS:
+        construct = getattr(b, name)
+        text, _, listed = construct.__doc__.partition("Fields:\n")
+        fields = [field for field, _ in ffi.typeof(construct()).item.fields if not field.startswith("__")]
+        assert listed.replace(",", " ").split() == fields
+        assert re.match(rf"Return a new ``((struct|union) )?{name} \*``", text)
+        assert construct.__name__ == name
+
+
 def test_an_attribute_that_does_not_fit_is_refused_later_too():
     """What is assigned to a field of a struct is checked as what is given to its constructor."""
     attr = perf_event_attr()
@@ -217,6 +229,24 @@ def test_dump_shows_the_member_of_a_union_that_is_meant():
     assert not {"sample_period", "wakeup_events", "config1", "config2", "kprobe_addr"} & shown(attr).keys()
     attr.type = b.PERF_TYPE_RAW
     assert {"config1": "4096", "config2": "8"}.items() <= shown(attr).items()
+
+
+def test_dump_shows_large_numbers_as_addresses():
+    """From 2**16 on a number is hexadecimal; a 0 is shown only where it has a name."""
+    attr = perf_event_attr(type=b.PERF_TYPE_RAW, config=65535, config1=65536, sample_period=2**17)
+    assert shown(attr) == {
+        "type": "4 (PERF_TYPE_RAW)",
+        "size": "144",
+        "config": "65535",
+        "config1": "0x10000",
+        "sample_period": "0x20000",
+    }
+    assert shown(perf_event_attr()) == {
+        "type": "0 (PERF_TYPE_HARDWARE)",
+        "size": "144",
+        "config": "0 (PERF_COUNT_HW_CPU_CYCLES)",
+    }
+    assert shown(perf_event_attr(type=b.PERF_TYPE_HW_CACHE)) == {"type": "3 (PERF_TYPE_HW_CACHE)", "size": "144"}
 
 
 def test_dump_of_another_pointer_is_a_type_error():
