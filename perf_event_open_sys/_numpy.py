@@ -62,7 +62,7 @@ def _format(kind: Any) -> Any:
     """Return NumPy's description of a C type, as ``numpy.dtype`` takes it."""
     if kind.kind == "array":
         return (_format(kind.item), (kind.length,))
-    if kind.kind in ("struct", "union"):
+    if kind.kind == "struct":
         return dtype(kind)
     signed = kind.kind == "primitive" and int(ffi.cast(kind, -1)) < 0
     return f"{'i' if signed else 'u'}{ffi.sizeof(kind)}"
