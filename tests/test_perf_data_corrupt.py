@@ -171,7 +171,8 @@ def test_truncated_file_gives_what_is_before_the_end(cut):
     with read(whole[:size]) as reader:
         found, error = everything(reader)
         assert found == samples((4 * SAMPLE_SIZE - cut) // SAMPLE_SIZE)
-        assert f"at byte {size}: the file ends in the middle of" in error
+        what = f"the record at byte {begin + len(found)}" if cut % SAMPLE_SIZE else f"its records, {cut} bytes before"
+        assert f"at byte {size}: the file ends in the middle of {what}" in error
         with pytest.raises(ValueError, match="the table of features should be here"):
             _ = reader.features
 
@@ -254,8 +255,9 @@ def test_data_that_should_follow_a_record_and_does_not(size):
             assert (
                 error == f"perf.data, at byte {end}: the file ends in the middle of the data of the record at byte {at}"
             )
-        with perf_data.open(Pipe(data)) as reader, pytest.raises(ValueError, match="the file ends in the middle of"):
-            list(reader.auxtrace())
+            message = f"at byte {end}: the file ends in the middle of {size} bytes that should follow a record"
+            with perf_data.open(type(file)(data)) as reader, pytest.raises(ValueError, match=message):
+                list(reader.auxtrace())
 
 
 @pytest.mark.parametrize("kind", [66, 71])
