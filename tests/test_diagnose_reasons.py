@@ -90,6 +90,13 @@ def test_what_is_behind_the_attr_is_no_part_of_it(size):
     assert text == ("__reserved_2 must be 0" if size == 144 else "sample_period must be below 2**63")
 
 
+def test_rules_are_looked_at_after_einval_only():
+    """A call that breaks a rule, and was refused before the kernel looked at it, has another reason."""
+    attr = perf_event_attr(**DUMMY, __reserved_2=1)
+    assert errors.diagnose(errno.EINVAL, attr, 0, -1, -1, 0) == "__reserved_2 must be 0"
+    assert "__reserved_2 must be 0" not in errors.diagnose(errno.EOPNOTSUPP, attr, 0, -1, -1, 0)
+
+
 USER = {"exclude_kernel": 1}
 RAW = USER | {"type": b.PERF_TYPE_TRACEPOINT, "sample_type": b.PERF_SAMPLE_RAW}
 PHYSICAL = USER | {"sample_type": b.PERF_SAMPLE_PHYS_ADDR}

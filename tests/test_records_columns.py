@@ -45,6 +45,7 @@ def assert_same(buffer, attr, fields):
     assert list(found) == list(fields)
     for name, array in found.items():
         assert array.dtype == rows.dtype[name]
+        assert array.flags.aligned
         assert array.tolist() == rows[name].tolist(), name
 
 

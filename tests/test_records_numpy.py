@@ -38,13 +38,14 @@ def test_dtype_has_the_fields_of_c(ctype):
 
 def test_dtype_takes_a_ctype_and_names_bitfields_flags():
     """In dtype's result the 64 bits of a struct's bitfields are one field named flags."""
-    pytest.importorskip("numpy", reason="needs NumPy")
+    numpy = pytest.importorskip("numpy", reason="needs NumPy")
     assert records.dtype(ffi.typeof("struct perf_branch_entry")).names == ("from", "to", "flags")
     attr = records.dtype("struct perf_event_attr")
     assert attr.fields["flags"][1] == 40  # type: ignore[index]
-    assert (attr["flags"], attr["clockid"], attr["config"], attr["sample_max_stack"]) == ("u8", "i4", "u8", "u2")
+    for name, kind in (("flags", "u8"), ("clockid", "i4"), ("config", "u8"), ("sample_max_stack", "u2")):
+        assert attr[name] == numpy.dtype(kind)
     assert records.dtype("struct perf_record_mmap2")["header"] == records.dtype("struct perf_event_header")
-    assert records.dtype("struct perf_record_mmap2")["build_id"] == ("u1", (20,))
+    assert records.dtype("struct perf_record_mmap2")["build_id"] == numpy.dtype(("u1", (20,)))
 
 
 def test_to_numpy_shares_the_memory_of_the_samples():
