@@ -92,9 +92,16 @@ def test_what_is_behind_the_attr_is_no_part_of_it(size):
 
 def test_rules_are_looked_at_after_einval_only():
     """A call that breaks a rule, and was refused before the kernel looked at it, has another reason."""
-    attr = perf_event_attr(**DUMMY, __reserved_2=1)
+    attr = perf_event_attr(**DUMMY | {"__reserved_2": 1})
     assert errors.diagnose(errno.EINVAL, attr, 0, -1, -1, 0) == "__reserved_2 must be 0"
     assert "__reserved_2 must be 0" not in errors.diagnose(errno.EOPNOTSUPP, attr, 0, -1, -1, 0)
+
+
+@pytest.mark.parametrize("group_fd", [-1, 999])
+def test_only_a_member_of_a_group_cannot_be_pinned(group_fd):
+    """A pinned event that leads its group breaks no rule."""
+    text = errors.diagnose(errno.EINVAL, perf_event_attr(**DUMMY, pinned=1), 0, -1, group_fd, 0)
+    assert text.startswith("only the leader of a group can be pinned") == (group_fd != -1)
 
 
 USER = {"exclude_kernel": 1}
