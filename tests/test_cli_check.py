@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 from support.cli import CLI, run
@@ -14,6 +15,7 @@ from support.processes import as_user, captured
 from support.seccomp import deny
 
 from perf_event_open_sys import __main__ as command_line
+from perf_event_open_sys import events
 from perf_event_open_sys._cli import check as module
 
 YES = {module.OWN: "", module.OWN_KERNEL: "", module.WHOLE_CPUS: ""}
@@ -108,6 +110,64 @@ def test_reasons_that_differ_by_a_number_are_one(capsys):
     assert shown[1:] == ["       it does not take config …", "  yes  a"]
     module._print_reasons({"event": "it does not take config 0x5"})
     assert capsys.readouterr().out == "  no   event\n       it does not take config 0x5\n"
+
+
+@pytest.mark.parametrize(
+    ("n", "shown"), [(12, ", ".join("abcdefghijkl")), (13, f"{', '.join('abcdefghij')} and 3 more")]
+)
+def test_up_to_twelve_names_are_written_out(n, shown, capsys):
+    """Of more the first ten are, and the number of the others."""
+    module._print_reasons(dict.fromkeys("abcdefghijklm"[:n], ""))
+    assert capsys.readouterr().out == f"  yes  {shown}\n"
+
+
+HARDWARE = [row[0] for row in events.HARDWARE.values()]
+
+
+NO_PMU = "software events (no hardware ones: there is no PMU, as in most virtual machines)"
+
+
+@pytest.mark.parametrize(
+    ("privileges", "refused", "verdict"),
+    [
+        (YES, [], "this machine counts events of everybody"),
+        (OWN_ONLY, HARDWARE, f"this machine counts {NO_PMU} of your own processes, in user space only"),
+        (
+            OWN_ONLY | {module.OWN_KERNEL: ""},
+            [*HARDWARE[1:], "cs"],
+            "this machine counts events of your own processes",
+        ),
+        (NO, [*HARDWARE, "cs"], "nothing can be counted here: Permission denied"),
+    ],
+)
+def test_the_verdict_says_what_and_of_whom(privileges, refused, verdict):
+    """Events or software events only, of everybody or of one's own processes, in the kernel or not; or nothing, and why."""
+    generic = dict.fromkeys([*HARDWARE, "cs"], "") | dict.fromkeys(refused, "no")
+    assert module._verdict(privileges, generic) == verdict
+
+
+def test_the_facts_of_a_machine(monkeypatch):
+    """The kernel, the user, the PMUs, tracefs and the two limits, each as it is or that it is not known."""
+    known = {f"{module.SYSCTL}perf_event_paranoid": "1", f"{module.SYSCTL}perf_event_mlock_kb": "516"}
+    pmus = [SimpleNamespace(name="cpu", type=4), SimpleNamespace(name="msr", type=9)]
+    monkeypatch.setattr(module, "contents", lambda path: known.get(path, ""))
+    monkeypatch.setattr(events, "pmus", lambda: dict(enumerate(pmus)))
+    monkeypatch.setattr(events, "tracefs", lambda: "/there")
+    monkeypatch.setattr(events, "tracepoints", lambda: ["a:b", "a:c"])
+    facts = dict(module._facts(YES))
+    assert facts["Kernel"] == f"{os.uname().release}, {os.uname().machine}, {os.cpu_count()} CPUs"
+    assert facts["perf_event_paranoid"].startswith("1: an ordinary user ")
+    assert facts["perf_event_mlock_kb"] == "516 KiB of rings without CAP_IPC_LOCK"
+    assert facts["This user"] == (f"uid {os.geteuid()}, no root" if os.geteuid() else "root")
+    assert facts["PMUs"] == "cpu (type 4), msr (type 9)"
+    assert facts["tracefs"] == "/there, 2 tracepoints"
+    known.clear()
+    monkeypatch.setattr(events, "pmus", dict)
+    monkeypatch.setattr(events, "tracefs", functools.partial(os.stat, "/nowhere"))
+    facts = dict(module._facts(YES))
+    assert facts["perf_event_mlock_kb"] == "not to be read"
+    assert facts["PMUs"] == "none in sysfs"
+    assert facts["tracefs"] == "No such file or directory"
 
 
 @needs_root

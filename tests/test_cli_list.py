@@ -4,12 +4,14 @@ import fnmatch
 import os
 import pty
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 from support.cli import CLI, run
 from support.marks import needs_events
 
 from perf_event_open_sys import events
+from perf_event_open_sys._cli import list as module
 
 pytestmark = needs_events
 
@@ -59,3 +61,39 @@ def test_colour_is_for_terminals(no_color, bold):
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+@pytest.mark.parametrize(
+    ("glob", "shown"),
+    [
+        ([], ["One", f"  {'ab':48} the note", "  b", "", "Two", "  abc"]),
+        (["b"], ["One", f"  {'ab':48} the note", "  b", "", "Two", "  abc"]),
+        (["*b"], ["One", f"  {'ab':48} the note", "  b"]),
+        (["?"], ["One", "  b"]),
+        (["[bx]"], ["One", "  b"]),
+        (["bc"], ["Two", "  abc"]),
+    ],
+)
+def test_events_stand_below_their_headings(glob, shown, monkeypatch, capsys):
+    """With a note in a column; an empty line between two headings, and no heading without an event."""
+    offered = [("One", [("ab", "the note"), ("b", "")]), ("Empty", []), ("Two", [("abc", "")])]
+    monkeypatch.setattr(module, "_offers", lambda: offered)
+    assert module.run(glob) == 0
+    assert capsys.readouterr().out.splitlines() == shown
+
+
+def test_what_is_offered_has_its_names_units_and_parameters(monkeypatch, capsys):
+    """Other names of an event, units of a PMU's, a value for each parameter; and why there are no tracepoints."""
+    pmu = SimpleNamespace(name="pmu", events={"e": "event=1", "p": "event=2,core=?,x=1,y=?"}, units={"e": "J"})
+
+    def refused():
+        raise PermissionError(1, "closed")
+
+    monkeypatch.setattr(events, "pmus", lambda: {"pmu": pmu})
+    monkeypatch.setattr(events, "tracepoints", refused)
+    offered = dict(module._offers())
+    assert ("page-faults", "also faults") in offered["Software events"]
+    assert ("dummy", "") in offered["Software events"]
+    assert offered["Events of PMU pmu"] == [("pmu/e/", "J"), ("pmu/p,core=0,y=0/", "")]
+    assert "Tracepoints" not in offered
+    assert capsys.readouterr().err == "list: no tracepoints: closed\n"
