@@ -22,7 +22,7 @@ from errno import (
 )
 from time import CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW
 
-from ._files import DEVICES, contents, listed
+from ._files import DEVICES, contents, listed, process_status
 from ._native import ffi, lib
 
 TYPE_CHECKING = False
@@ -143,10 +143,10 @@ def _no_event(fd: int) -> str:
 
 
 def _denied(attr: Any, pid: int) -> str:
-    status = dict(line.split(":", 1) for line in contents("/proc/self/status").splitlines() if ":" in line)
+    status = process_status("self")
     capabilities = int(status.get("CapEff", "0"), 16)
     filtered = "a seccomp filter is set on this process, as containers have it: it must let perf_event_open through"
-    seccomp = filtered if status.get("Seccomp", "0").strip() == "2" else ""
+    seccomp = filtered if status.get("Seccomp") == "2" else ""
     # The kernel asks for the capability in the initial user namespace, where all uids are mapped to themselves.
     # Capabilities in another user namespace (a rootless container's) do not count.
     if contents("/proc/self/uid_map").split() == ["0", "0", "4294967295"] and capabilities & (

@@ -45,6 +45,12 @@ def contents(path: str) -> str:
     return read_file(path).decode(errors="replace").strip()
 
 
+def process_status(pid: str) -> dict[str, str]:
+    """Return the fields of /proc/PID/status by name; none where there is no such process or thread."""
+    lines = (line.partition(":") for line in contents(f"/proc/{pid}/status").splitlines())
+    return {name: value.strip() for name, _, value in lines}
+
+
 def listed(path: str) -> list[str]:
     """Return the names in a directory, sorted; an empty list if it does not exist or this user may not read it."""
     try:

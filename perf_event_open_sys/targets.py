@@ -7,7 +7,7 @@ import select
 import sys
 from errno import ENOENT, ENOTDIR, ESRCH
 
-from ._files import contents, parse_cpu_list
+from ._files import parse_cpu_list, process_status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def threads(pid: int) -> tuple[int, ...]:
 
 def process_of(tid: int) -> int:
     """Return the process that a thread belongs to; 0 if there is no such thread."""
-    status = dict(line.split(":", 1) for line in contents(f"/proc/{tid:d}/status").splitlines() if ":" in line)
-    return int(status.get("Tgid", 0))
+    return int(process_status(f"{tid:d}").get("Tgid", 0))
 
 
 def pidfd(pid: int, flags: int = 0) -> int:

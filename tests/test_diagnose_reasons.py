@@ -8,7 +8,7 @@ import pytest
 from support.events import DUMMY
 from support.trees import device
 
-from perf_event_open_sys import _diagnose, errors, perf_event_attr
+from perf_event_open_sys import _diagnose, _files, errors, perf_event_attr
 from perf_event_open_sys import bindings as b
 from perf_event_open_sys._files import DEVICES
 
@@ -141,6 +141,36 @@ def test_what_an_ordinary_user_may_not_have_is_named(fields, pid, paranoid, want
     found = list(_diagnose._wants(perf_event_attr(**fields), pid, paranoid))
     assert len(found) == len(wants)
     assert all(text.startswith(want) for text, want in zip(found, wants, strict=True))
+
+
+INITIAL, OTHER = "0 0 4294967295", "0 1000 1"
+NOT_THAT, FILTER = "it is not for want of CAP_PERFMON: ", "a seccomp filter is set on this process"
+LEVEL = r"kernel.perf_event_paranoid is 2: .*CAP_PERFMON \(root has it\) lifts this"
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "users", "seccomp", "fields", "text"),
+    [
+        (1 << 38, INITIAL, 0, {}, rf"{NOT_THAT}a security module"),
+        (1 << 21, INITIAL, 0, {}, rf"{NOT_THAT}a security module"),
+        (1 << 38, INITIAL, 2, {}, rf"{NOT_THAT}{FILTER}"),
+        (1 << 38, OTHER, 0, {}, rf"{LEVEL}$"),
+        (2**64 - 1 - (1 << 38 | 1 << 21), INITIAL, 0, {}, rf"{LEVEL}$"),
+        (0, INITIAL, 2, {}, rf"{LEVEL}; {FILTER}"),
+        (0, INITIAL, 1, {}, rf"{LEVEL}$"),
+        (0, INITIAL, 0, {}, r"kernel.perf_event_paranoid is 2: counting in the kernel needs .*\. CAP_PERFMON"),
+        (0, INITIAL, 0, USER, r"kernel.perf_event_paranoid is 2: it does not forbid this by itself\. CAP_PERFMON"),
+    ],
+)
+def test_who_is_refused_is_told_what_is_missing(monkeypatch, capabilities, users, seccomp, fields, text):
+    """The capability, in the first user namespace; the filter; or the level. A process's name may have colons in it."""
+    files = {
+        "/proc/self/status": f"Name:\tCapEff: 1:2\nCapEff:\t{capabilities:016x}\nSeccomp:\t{seccomp}\n",
+        "/proc/self/uid_map": f"{users}\n",
+        "/proc/sys/kernel/perf_event_paranoid": "2\n",
+    }
+    monkeypatch.setattr(_files, "read_file", lambda path: files.get(path, "").encode())
+    assert re.match(text, errors.diagnose(errno.EACCES, perf_event_attr(**fields), 0, -1, -1, 0))
 
 
 @pytest.mark.parametrize("another", [0, 1])
