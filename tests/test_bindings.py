@@ -93,6 +93,8 @@ def test_an_unknown_field_without_a_neighbour_is_a_type_error_too():
     """A TypeError without a suggestion, where no field has a similar name."""
     with pytest.raises(TypeError, match=r"perf_event_attr has no field 'qqqq'$"):
         perf_event_attr(qqqq=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"perf_event_attr has no field '_reserved_2'$"):
+        perf_event_attr(_reserved_2=1)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(
@@ -232,20 +234,23 @@ def test_dump_shows_the_member_of_a_union_that_is_meant():
 
 
 def test_dump_shows_large_numbers_as_addresses():
-    """From 2**16 on a number is hexadecimal; a 0 is shown only where it has a name."""
-    attr = perf_event_attr(type=b.PERF_TYPE_RAW, config=65535, config1=65536, sample_period=2**17)
+    """From 2**16 on a number is hexadecimal, as the first bit that is not known; a 0 is shown only where it has a name."""
+    attr = perf_event_attr(type=b.PERF_TYPE_RAW, config=65535, config1=65536, sample_period=2**17, wakeup_events=5)
     assert shown(attr) == {
         "type": "4 (PERF_TYPE_RAW)",
         "size": "144",
         "config": "65535",
         "config1": "0x10000",
         "sample_period": "0x20000",
+        "wakeup_events": "5",
     }
     assert shown(perf_event_attr()) == {
         "type": "0 (PERF_TYPE_HARDWARE)",
         "size": "144",
         "config": "0 (PERF_COUNT_HW_CPU_CYCLES)",
     }
+    for field, bit in (("sample_type", b.PERF_SAMPLE_MAX), ("read_format", b.PERF_FORMAT_MAX)):
+        assert shown(perf_event_attr(**{field: bit}))[field] == hex(bit)
     assert shown(perf_event_attr(type=b.PERF_TYPE_HW_CACHE)) == {"type": "3 (PERF_TYPE_HW_CACHE)", "size": "144"}
 
 

@@ -1,6 +1,7 @@
 """Copies of structs, and attrs from bytes."""
 
 import gc
+import re
 
 import pytest
 
@@ -23,6 +24,7 @@ def test_copies_of_other_structs():
     header = b.copy(b.perf_event_header(type=3, size=8), misc=5)
     assert (header.type, header.misc, header.size) == (3, 5, 8)
     assert b.copy(b.perf_mem_data_src(val=77)).val == 77
+    assert b.copy(b.perf_sample_weight(full=78)).full == 78
     counts = b.copy(ffi.new("struct perf_counts *", {"value": 3}))
     assert (counts.value, counts.id) == (3, 0)
     query = b.copy(b.perf_event_query_bpf(3))
@@ -60,12 +62,15 @@ def test_overrides_are_checked_as_the_constructors_fields_are(fields, error):
 )
 def test_what_is_no_pointer_to_a_struct_is_a_type_error(pointer):
     """Numbers, lists, NULL and pointers to what is no struct are a TypeError."""
-    with pytest.raises(TypeError, match="must point to a struct"):
+    given = ffi.typeof(pointer).cname if isinstance(pointer, ffi.CData) else type(pointer).__name__
+    with pytest.raises(TypeError, match=f"^pointer must point to a struct, not {re.escape(given)}$"):
         b.copy(pointer)
 
 
 def test_a_struct_that_ends_in_an_array_is_a_type_error():
-    """A struct with a flexible array is not copied: its length is not known from its type."""
+    """A struct with a flexible array is not copied: its length is not known from its type; nor is one that has no fields."""
+    with pytest.raises(TypeError, match=r"^what a .*FILE has in it is not known$"):
+        b.copy(ffi.cast("FILE *", 1 << 20))  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="struct perf_record_comm ends in an array"):
         b.copy(ffi.new("struct perf_record_comm *", {"comm": 8}))  # type: ignore[call-overload]
 
