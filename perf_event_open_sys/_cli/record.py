@@ -228,13 +228,13 @@ class Destination:
     def __init__(self, path: str) -> None:
         self.path = path
         is_file = stat.S_ISREG(os.lstat(path).st_mode) if os.path.lexists(path) else bool(path)
-        self._temporary = self._first_name = f"{path}.{os.getpid()}" if is_file else ""
+        self._first_name = f"{path}.{os.getpid()}" if is_file else ""
+        self._temporary = ""  # the first name, once the file is there
 
     def create(self, events: list[perf_data.Event], features: dict[str | int, object]) -> perf_data.Writer:
         """Create the file."""
-        path, self._temporary = self._temporary, ""  # until it is there
-        writer = perf_data.create(path or self.path, events, features=features)
-        self._temporary = path
+        writer = perf_data.create(self._first_name or self.path, events, features=features)
+        self._temporary = self._first_name
         return writer
 
     def keep(self) -> None:

@@ -1,0 +1,133 @@
+"""The parts of ``record``: sizes and times in its options, sizes as they are shown, and the names of its file."""
+
+import mmap
+import os
+import re
+
+import pytest
+
+from perf_event_open_sys import perf_data, perf_event_attr
+from perf_event_open_sys._cli import record, recorder
+from perf_event_open_sys._cli.record import Destination
+
+EVENTS = [perf_data.Event(perf_event_attr(type=1, sample_type=1), (1,), "event")]
+PAGES_OF_4M = (4 << 20) // mmap.PAGESIZE
+
+
+@pytest.mark.parametrize(
+    ("text", "pages"),
+    [
+        ("1", 1),
+        ("128", 128),
+        (str(1 << 30), 1 << 30),
+        ("4M", PAGES_OF_4M),
+        ("4m", PAGES_OF_4M),
+        ("4096K", PAGES_OF_4M),
+        ("1G", PAGES_OF_4M * 256),
+        ("1k", 1),  # rounded up to a page
+    ],
+)
+def test_the_size_of_a_ring(text, pages):
+    """A number of pages, or of bytes with their unit, which are rounded up to pages."""
+    assert record._pages(text) == pages
+
+
+@pytest.mark.parametrize("text", ["3", "0", "3M", "M", "", "-1", "4T", str(1 << 31)])
+def test_a_ring_that_cannot_be(text):
+    """A power of two is needed, of at most 2^30 pages."""
+    with pytest.raises(ValueError, match=r"^not a "):
+        record._pages(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("2", 2), ("0.5", 0.5), (".5", 0.5), ("2.", 2), ("9" * 18, float("9" * 18))]
+)
+def test_a_time(text, seconds):
+    """Decimal seconds, with or without a point."""
+    assert record._seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["0", "0.0", ".", "", "-1", "1e3", "inf", "nan", "1.2.3", "²", "9" * 19])
+def test_a_time_that_is_none(text):
+    """It is above 0, and written in digits."""
+    with pytest.raises(ValueError, match=r"^not a number of seconds"):
+        record._seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        (0, "0 bytes"),
+        (1023, "1023 bytes"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (1 << 20, "1.0 MiB"),
+        (3 << 30, "3.0 GiB"),
+        (3 << 40, "3072.0 GiB"),
+    ],
+)
+def test_a_size_is_shown_in_its_unit(size, shown):
+    """The largest in which it is one or more, up to GiB."""
+    assert record._bytes(size) == shown
+
+
+def test_a_file_has_its_name_when_it_is_kept(tmp_path):
+    """Before that, what is there is not touched; then it becomes FILE.old, unless it is empty."""
+    path = tmp_path / "data"
+    for content, names in ((None, ["data"]), ("", ["data"]), ("old", ["data", "data.old"])):
+        if content is not None:
+            path.write_text(content)
+        with Destination(str(path)) as destination:
+            with destination.create(EVENTS, {}):
+                assert sorted(os.listdir(tmp_path))[-1] == f"data.{os.getpid()}"
+                assert (path.read_text() if path.exists() else None) == content
+            destination.keep()
+        assert sorted(os.listdir(tmp_path)) == names
+        with perf_data.open(path) as file:
+            assert [event.name for event in file.events] == ["event"]
+    assert (tmp_path / "data.old").read_text() == "old"
+
+
+def test_a_file_that_is_not_kept_is_removed(tmp_path):
+    """Nothing was recorded: all is as it was."""
+    path = tmp_path / "data"
+    path.write_text("old")
+    with Destination(str(path)) as destination, destination.create(EVENTS, {}):
+        pass
+    assert os.listdir(tmp_path) == ["data"]
+    assert path.read_text() == "old"
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path):
+    """And not the name that it has until it is kept."""
+    path = str(tmp_path / "nowhere" / "data")
+    with pytest.raises(FileNotFoundError, match=re.escape(repr(path))), Destination(path) as destination:
+        destination.create(EVENTS, {})
+    with pytest.raises(FileNotFoundError, match="other"), Destination(path):
+        raise FileNotFoundError(2, "No such file or directory", "other")
+
+
+def test_what_is_no_file_is_written_itself():
+    """A device keeps its name, and is neither renamed nor removed."""
+    with Destination(os.devnull) as destination:
+        with destination.create(EVENTS, {}):
+            pass
+        destination.keep()
+    assert os.path.exists(os.devnull)
+    assert not os.path.exists(f"{os.devnull}.old")
+
+
+@pytest.mark.parametrize(
+    ("kib", "pages"),
+    [
+        (str(mmap.PAGESIZE // 1024 * 129), 128),
+        (str(mmap.PAGESIZE // 1024 * 128), 64),
+        (str(mmap.PAGESIZE // 1024 * 2), 1),
+        ("0", 1),
+        ("", 1 << (516 * 1024 // mmap.PAGESIZE - 1).bit_length() - 1),
+    ],
+)
+def test_the_ring_that_every_user_may_have(kib, pages, monkeypatch):
+    """The largest that fits beside its control page into kernel.perf_event_mlock_kb; one page at the least."""
+    monkeypatch.setattr(recorder, "contents", {"/proc/sys/kernel/perf_event_mlock_kb": kib}.get)
+    assert recorder._free_pages() == pages
