@@ -5,10 +5,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.kernel import Kernel
 from support.marks import needs_events
 
 from perf_event_open_sys import bindings as b
-from perf_event_open_sys import ffi, lib
 from perf_event_open_sys._cli import sampling
 from perf_event_open_sys._cli.sampling import Sampling
 
@@ -130,30 +130,13 @@ def test_probes_are_rare_where_there_are_any(monkeypatch):
         assert sampling._rare() == rare
 
 
-class Kernel:
-    """The library on a kernel that refuses attrs with some fields, or all."""
-
-    def __init__(self, number, *refused):
-        self.number, self.refused = number, refused
-
-    def __getattr__(self, name):
-        return getattr(lib, name)
-
-    def perf_event_open(self, attr, *target):
-        """Open an event, if no field is set that this kernel does not know."""
-        if any(getattr(attr, name) for name in self.refused):
-            ffi.errno = self.number
-            return -1
-        return lib.perf_event_open(attr, *target)
-
-
 @pytest.mark.parametrize(
     ("kernel", "read_format", "n_side_band"),
     [
-        (Kernel(errno.EINVAL), b.PERF_FORMAT_LOST, 7),
-        (Kernel(errno.EINVAL, "read_format"), 0, 7),
-        (Kernel(errno.EINVAL, "ksymbol"), 0, 5),
-        (Kernel(errno.EACCES, "ksymbol"), b.PERF_FORMAT_LOST, 7),
+        (Kernel(lambda _: 0), b.PERF_FORMAT_LOST, 7),
+        (Kernel(lambda attr: errno.EINVAL if attr.read_format else 0), 0, 7),
+        (Kernel(lambda attr: errno.EINVAL if attr.ksymbol else 0), 0, 5),
+        (Kernel(lambda _: errno.EACCES), b.PERF_FORMAT_LOST, 7),
     ],
     ids=["new", "before 6.0", "before 5.1", "refusing"],
 )
