@@ -235,7 +235,8 @@ def test_dump_shows_the_member_of_a_union_that_is_meant():
 
 def test_dump_shows_large_numbers_as_addresses():
     """From 2**16 on a number is hexadecimal, as the first bit that is not known; a 0 is shown only where it has a name."""
-    attr = perf_event_attr(type=b.PERF_TYPE_RAW, config=65535, config1=65536, config2=7, sample_period=2**17, wakeup_events=5)
+    attr = perf_event_attr(type=b.PERF_TYPE_RAW, config=65535, config1=65536, config2=7)
+    attr.sample_period, attr.wakeup_events = 2**17, 5
     assert shown(attr) == {
         "type": "4 (PERF_TYPE_RAW)",
         "size": "144",

@@ -8,7 +8,7 @@ import pytest
 from support.events import DUMMY
 from support.trees import device
 
-from perf_event_open_sys import _diagnose, _files, errors, perf_event_attr
+from perf_event_open_sys import _diagnose, _files, errors, ffi, perf_event_attr
 from perf_event_open_sys import bindings as b
 from perf_event_open_sys._files import DEVICES
 
@@ -102,6 +102,15 @@ def test_only_a_member_of_a_group_cannot_be_pinned(group_fd):
     """A pinned event that leads its group breaks no rule."""
     text = errors.diagnose(errno.EINVAL, perf_event_attr(**DUMMY, pinned=1), 0, -1, group_fd, 0)
     assert text.startswith("only the leader of a group can be pinned") == (group_fd != -1)
+
+
+def test_a_diagnosis_that_fails_adds_nothing(monkeypatch):
+    """The kernel's own error is raised, whatever happens on the way to its reason."""
+    monkeypatch.delattr(_diagnose, "of_call")
+    ffi.errno = errno.EINVAL
+    with pytest.raises(OSError, match=rf"PERF_EVENT_IOC_REFRESH: {os.strerror(errno.EINVAL)}$") as caught:
+        errors.refused("PERF_EVENT_IOC_REFRESH")
+    assert caught.value.errno == errno.EINVAL
 
 
 USER = {"exclude_kernel": 1}

@@ -160,6 +160,8 @@ def test_the_message_names_the_parameter_and_what_was_given():
         TypeError, match=r"^attr must be a struct perf_event_attr \* or a mapping of ids to them, not int$"
     ):
         records.parse(RECORD, 5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^attr must be a struct perf_event_attr \*, not list$"):
+        errors.diagnose(22, [], 0, -1, -1, 0)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"^aux must be a uint8_t \*, not list$"):
         ring.read_aux_into(PAGE, [], bytearray(8))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"^aux must be a uint8_t \*, not int\[\]$"):
