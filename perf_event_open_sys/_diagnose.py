@@ -144,7 +144,7 @@ def _no_event(fd: int) -> str:
 
 def _denied(attr: Any, pid: int) -> str:
     status = process_status("self")
-    capabilities = int(status.get("CapEff", "0"), 16)
+    capabilities = int(status["CapEff"], 16)
     filtered = "a seccomp filter is set on this process, as containers have it: it must let perf_event_open through"
     seccomp = filtered if status.get("Seccomp") == "2" else ""
     # The kernel asks for the capability in the initial user namespace, where all uids are mapped to themselves.

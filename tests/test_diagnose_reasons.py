@@ -164,6 +164,7 @@ LEVEL = r"kernel.perf_event_paranoid is 2: .*CAP_PERFMON \(root has it\) lifts t
         (1 << 21, INITIAL, 0, {}, rf"{NOT_THAT}a security module"),
         (1 << 38, INITIAL, 2, {}, rf"{NOT_THAT}{FILTER}"),
         (1 << 38, OTHER, 0, {}, rf"{LEVEL}$"),
+        (1 << 36, INITIAL, 0, {}, rf"{LEVEL}$"),
         (2**64 - 1 - (1 << 38 | 1 << 21), INITIAL, 0, {}, rf"{LEVEL}$"),
         (0, INITIAL, 2, {}, rf"{LEVEL}; {FILTER}"),
         (0, INITIAL, 1, {}, rf"{LEVEL}$"),
