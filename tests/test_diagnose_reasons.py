@@ -97,6 +97,30 @@ def test_rules_are_looked_at_after_einval_only():
     assert "__reserved_2 must be 0" not in errors.diagnose(errno.EOPNOTSUPP, attr, 0, -1, -1, 0)
 
 
+NOBODYS = 2**31 - 8  # the type of no PMU
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        (
+            {"type": b.PERF_TYPE_SOFTWARE, "config": 99},
+            "PERF_TYPE_SOFTWARE does not take config 0x63, or a combination",
+        ),
+        ({"type": NOBODYS, "config": 5}, f"PMU {NOBODYS} does not take config 0x5, or a combination"),
+        ({"type": NOBODYS + 1, "config": 5}, "PMU odd does not take config 0x5, or a combination"),
+        ({"type": NOBODYS + 2}, "a uprobe needs uprobe_path, a regular file"),
+        ({"type": b.PERF_TYPE_TRACEPOINT, "config": 999999}, "no tracepoint has the id 999999"),
+    ],
+)
+def test_where_no_field_is_to_blame_the_event_is(tmp_path, monkeypatch, fields, reason):
+    """EINVAL without a broken rule names the PMU, by its name or its type, and what selects the event."""
+    for number, name in enumerate(("odd", "uprobe"), NOBODYS + 1):
+        device(tmp_path, name, number)
+    monkeypatch.setattr(_diagnose, "_DEVICES", str(tmp_path / DEVICES))
+    assert errors.diagnose(errno.EINVAL, perf_event_attr(**fields), 0, -1, -1, 0).startswith(reason)
+
+
 @pytest.mark.parametrize("group_fd", [-1, 999])
 def test_only_a_member_of_a_group_cannot_be_pinned(group_fd):
     """A pinned event that leads its group breaks no rule."""

@@ -1,6 +1,10 @@
 """Numbers and lists in the small files of /proc and /sys, and what is no file's name."""
 
+import errno
+import resource
+
 import pytest
+from support.processes import in_child
 
 from perf_event_open_sys import _files
 
@@ -38,3 +42,20 @@ def test_the_cpus_of_all_ranges_count(text):
 def test_a_path_is_no_files_name(name, is_one):
     """Nor is what the kernel could not be given."""
     assert _files.is_file_name(name) is is_one
+
+
+def test_a_file_is_not_absent_because_no_more_can_be_opened():
+    """EMFILE is raised; a file that does not exist, or has a name that none can have, is empty."""
+
+    def without_files():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+        found = []
+        for read in (_files.read_file, _files.listed):
+            with pytest.raises(OSError, match="Too many open files") as caught:
+                read("/proc/self")
+            found.append(caught.value.errno)
+        return found
+
+    assert in_child(without_files) == [errno.EMFILE] * 2
+    for name in ("/nowhere", "/proc/self/mem", "a\0b", "\ud800"):
+        assert (_files.read_file(name), _files.contents(name), _files.listed(name)) == (b"", "", [])
