@@ -22,7 +22,7 @@ from errno import (
 )
 from time import CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW
 
-from ._files import DEVICES, contents, listed, process_status
+from ._files import DEVICES, contents, listed, parse_cpu_list, process_status
 from ._native import ffi, lib
 
 TYPE_CHECKING = False
@@ -238,8 +238,9 @@ def _broken_rules(attr: Any, pid: int, cpu: int, group_fd: int, flags: int) -> I
         yield "pid=-1 and cpu=-1 together are nothing: name a task, or a CPU"
     if flags & lib.PERF_FLAG_PID_CGROUP and (pid == -1 or cpu == -1):
         yield "a cgroup (PERF_FLAG_PID_CGROUP) is counted on a CPU: name its directory's descriptor as pid, and a cpu"
-    if cpu < -1 or cpu > int(contents("/sys/devices/system/cpu/possible").replace(",", "-").split("-")[-1]):
-        yield f"this machine has no CPU {cpu} (it has {contents('/sys/devices/system/cpu/possible')})"
+    possible = contents("/sys/devices/system/cpu/possible")
+    if cpu < -1 or cpu > parse_cpu_list(possible)[-1]:
+        yield f"this machine has no CPU {cpu} (it has {possible})"
     if attr.inherit and sample & lib.PERF_SAMPLE_READ and not attr.inherit_thread:
         yield "PERF_SAMPLE_READ with inherit needs inherit_thread, and Linux 6.12"
     # Tracepoints and breakpoints may fire in an NMI, where only clocks that are safe in an NMI can be read.
@@ -261,7 +262,7 @@ _X86_LONG = {"x86_64": 8, "i386": 4, "i486": 4, "i586": 4, "i686": 4}
 def _broken_breakpoint(attr: Any, x86_long: int) -> Iterator[str]:
     """Yield the first rule for breakpoints that the attr breaks: of all architectures, and of x86 unless *x86_long* is 0."""
     kind, length = attr.bp_type, attr.bp_len
-    if not 0 < kind <= lib.HW_BREAKPOINT_X or kind == lib.HW_BREAKPOINT_X | lib.HW_BREAKPOINT_R:
+    if not 0 < kind <= lib.HW_BREAKPOINT_X:
         yield "bp_type must be HW_BREAKPOINT_W, HW_BREAKPOINT_RW or HW_BREAKPOINT_X"
     elif attr.bp_addr >> 63 and attr.exclude_kernel:
         yield f"bp_addr {attr.bp_addr:#x} is in the kernel, which exclude_kernel leaves out"

@@ -8,11 +8,12 @@ import pytest
 
 from perf_event_open_sys import _diagnose, errors, perf_event_attr
 from perf_event_open_sys import bindings as b
+from perf_event_open_sys._files import parse_cpu_list
 
 W, R, RW, X = b.HW_BREAKPOINT_W, b.HW_BREAKPOINT_R, b.HW_BREAKPOINT_RW, b.HW_BREAKPOINT_X
 CGROUP = b.PERF_FLAG_PID_CGROUP
 RATE = int(Path("/proc/sys/kernel/perf_event_max_sample_rate").read_text())
-LAST_CPU = int(Path("/sys/devices/system/cpu/possible").read_text().replace(",", "-").split("-")[-1])
+LAST_CPU = parse_cpu_list(Path("/sys/devices/system/cpu/possible").read_text())[-1]
 TRACEPOINT = {"type": b.PERF_TYPE_TRACEPOINT, "use_clockid": 1}
 STACK, BRANCHES = {"sample_type": b.PERF_SAMPLE_STACK_USER}, {"sample_type": b.PERF_SAMPLE_BRANCH_STACK}
 

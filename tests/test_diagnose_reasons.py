@@ -207,6 +207,13 @@ def test_who_is_refused_is_told_what_is_missing(monkeypatch, capabilities, users
     assert re.match(text, errors.diagnose(errno.EACCES, perf_event_attr(**fields), 0, -1, -1, 0))
 
 
+@pytest.mark.parametrize(("cpu", "reason"), [(11, ""), (12, "this machine has no CPU 12 (it has 0-3,8-11)")])
+def test_a_cpu_beyond_the_last_is_named(monkeypatch, cpu, reason):
+    """The last of several ranges is what counts; the kernel's own list is shown."""
+    monkeypatch.setattr(_files, "read_file", lambda _path: b"0-3,8-11\n")
+    assert "".join(_diagnose._broken_rules(perf_event_attr(), 0, cpu, -1, 0)) == reason
+
+
 @pytest.mark.parametrize("another", [0, 1])
 def test_a_process_of_another_user_is_named(monkeypatch, another):
     """The owner of a process is compared with the user that the kernel asks for."""
