@@ -64,6 +64,7 @@ RW, W, X = b.HW_BREAKPOINT_RW, b.HW_BREAKPOINT_W, b.HW_BREAKPOINT_X
         ("cycles/config=0x100000000/", {"config": 1 << 32}),
         ("cpu/cycles/", {}),
         ("cpu/config1=5,cycles/", {"config1": 5}),
+        ("cpu/two=5,four/", {"type": 4, "config2": 5, "config4": 1 << 63}),
         ("cpu/r1f/", {"type": 4, "config": 0x1F}),
         ("software/cs/", {"type": 1, "config": 3}),
         ("cpu/cpu-cycles/P", {"type": 4, "config": 0x3C, "precise_ip": 2}),
@@ -78,7 +79,7 @@ RW, W, X = b.HW_BREAKPOINT_RW, b.HW_BREAKPOINT_W, b.HW_BREAKPOINT_X
 def test_what_every_machine_has_is_read(tmp_path, text, expected):
     """Cache, raw and numeric events, breakpoints, and the events of the one core PMU, which is named cpu."""
     device(tmp_path, "cpu", 4, **{"format/event": "config:0-7", "events/cpu-cycles": "event=0x3c"})
-    device(tmp_path, "cpu", 4, **{"caps/max_precise": "2"})
+    device(tmp_path, "cpu", 4, **{"caps/max_precise": "2", "format/two": "config2:0-3", "format/four": "config4:63"})
     device(tmp_path, "software", 1)
     attr = set_fields(events.attr(text, sysfs=str(tmp_path)))
     del attr["size"]

@@ -75,9 +75,7 @@ def test_a_term_or_modifier_sets_its_fields_and_no_other(text, expected):
         ("no-inherit=0", "no-inherit takes 1, not '0'"),
         ("aux-action", "aux-action takes pause or resume or start-paused, not '1'"),
         ("branch_type='any,x'", "branch_type takes abort_tx or any or .* or user, not 'x'"),
-        ("branch_type=user_shift", "not 'user_shift'"),
         ("branch_type=max", "not 'max'"),
-        ("branch_type=plm_all", "not 'plm_all'"),
     ],
 )
 def test_a_word_that_a_term_does_not_take_is_a_value_error(term, message):

@@ -186,5 +186,5 @@ def _branches() -> dict[str, int]:
     """Return the words that branch_type takes, each with its bits of branch_sample_type."""
     enum = ffi.typeof("enum perf_branch_sample_type").relements
     words = {name.removeprefix("PERF_SAMPLE_BRANCH_").lower(): value for name, value in enum.items()}
-    bits = {word: value for word, value in words.items() if not word.endswith(("_shift", "max", "plm_all"))}
-    return bits | {word: bits[name] for word, name in _BRANCHES.items()}
+    del words["max"]
+    return words | {word: words[name] for word, name in _BRANCHES.items()}
