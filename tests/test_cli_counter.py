@@ -8,7 +8,7 @@ from support.kernel import Kernel
 from support.marks import needs_events
 
 from perf_event_open_sys import bindings as b
-from perf_event_open_sys import events
+from perf_event_open_sys import counters, events
 from perf_event_open_sys._cli import counter
 from perf_event_open_sys._cli.count import NOT_COUNTED, NOT_SUPPORTED
 from perf_event_open_sys._cli.counter import Counter, Event, open_in_group, refuse
@@ -70,8 +70,12 @@ def test_what_is_denied_in_user_space_too_is_refused_as_it_was_asked_for(number,
     assert one.refusal
 
 
-def test_a_tracepoint_has_nothing_to_count_in_user_space(made, monkeypatch):
-    """It is not tried there: the refusal stands."""
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [("page-faults", {"type": b.PERF_TYPE_TRACEPOINT}), ("page-faults:k", {}), ("page-faults:u", {})],
+)
+def test_what_has_nothing_to_count_in_user_space_is_not_tried_there(text, fields, made, monkeypatch):
+    """A tracepoint, an event of the kernel alone, and one of user space already: the refusal stands."""
     asked = []
 
     def denying(attr):
@@ -83,9 +87,9 @@ def test_a_tracepoint_has_nothing_to_count_in_user_space(made, monkeypatch):
 
     monkeypatch.setattr(counter, "lib", Kernel(denying))
     monkeypatch.setattr(counter, "perf_event_open", refused)
-    one = made("page-faults", type=b.PERF_TYPE_TRACEPOINT)
+    one = made(text, **fields)
     one.open([ME])
-    assert (asked, one.reason) == ([0], "no")
+    assert (len(asked), one.reason) == (1, "no")
 
 
 def test_an_event_that_the_machine_lacks_is_not_supported(made):
@@ -172,9 +176,27 @@ def test_an_event_that_was_never_on_its_pmu_says_so(made):
     assert count.reason == "enabled, but never on its PMU"
 
 
-def test_a_count_is_scaled_to_the_time_enabled(made):
-    """And then to its unit; the raw value stays."""
+def test_a_pinned_event_that_lost_its_counter_says_so(made, monkeypatch):
+    """Reading it is the end of a file: no count, and the reason, on each CPU that it was to be counted on."""
+
+    def ended(*_):
+        raise EOFError("lost")
+
     one = made("dummy:u")
+    one.open([ME, ME])
+    one.targets, one.per_cpu = [(-1, 0, 0), (-1, 3, 0)], True
+    monkeypatch.setattr(counters, "read_into", ended)
+    assert [(count.cpu, count.state, count.reason) for count in one.read()] == [
+        (0, NOT_COUNTED, "lost"),
+        (3, NOT_COUNTED, "lost"),
+    ]
+
+
+def test_a_count_is_scaled_to_the_time_enabled(made):
+    """And then to its unit; the raw value stays, and a number without a unit is exact."""
+    one = made("dummy:u")
+    large = one._count((2**63 + 1, 1, 1), (0, 0, 0), None)
+    assert (large.value, large.state, large.reason) == (2**63 + 1, "", "")
     half = one._count((30, 40, 20), (10, 20, 10), 3)
     assert (half.value, half.raw, half.enabled_ns, half.running_ns, half.cpu) == (40, 20, 20, 10, 3)
     one.event.scale, one.event.unit = 0.25, "J"
