@@ -115,6 +115,25 @@ def test_a_child_unmaps_nothing(event, how):
     ffi.release(page)
 
 
+def test_a_grandchild_unmaps_nothing(event):
+    """A ring that a child has mapped is not its own child's: what that maps there stays."""
+    fd = event(**FAULTS)
+
+    def in_the_child():
+        page = ring.map(fd, 8)
+
+        def in_the_grandchild():
+            areas = [ffi.from_buffer(mmap.mmap(-1, 9 * PAGE_SIZE)) for _ in range(64)]
+            ffi.release(page)
+            for area in areas:
+                ffi.memmove(area, b"x" * 9 * PAGE_SIZE, 9 * PAGE_SIZE)
+            return address(page) in map(address, areas)
+
+        return in_child(in_the_grandchild)
+
+    assert in_child(in_the_child)
+
+
 @needs_events
 @pytest.mark.parametrize("keep", ["page", "view", "both"])
 def test_the_end_of_the_interpreter_is_silent(keep):
