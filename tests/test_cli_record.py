@@ -94,6 +94,17 @@ def test_terms_of_an_event_come_before_options(tmp_path):
     assert b"software/config=5,period=3/u\0" in described
 
 
+def test_each_event_option_adds_its_events(tmp_path):
+    """And without any, the first of the default events is sampled that this machine has."""
+    file = recorded(tmp_path / "data", "-c", "1", "-e", "page-faults:u", "-e", "minor-faults:u,dummy:u", "true")
+    configs = [attr.config for attr in {id(attr): attr for attr in file.by_id.values()}.values()]
+    faults = [b.PERF_COUNT_SW_PAGE_FAULTS, b.PERF_COUNT_SW_PAGE_FAULTS_MIN]
+    assert configs == [*faults, b.PERF_COUNT_SW_DUMMY]
+    described = recorded(tmp_path / "data", "true").features[_layout.FEATURE_NUMBERS["event_desc"]]
+    assert described[:4] == struct.pack("=I", 1)  # so many events
+    assert (b"cpu-clock" in described) != any(pmu.is_core for pmu in events.pmus().values())
+
+
 def test_samples_of_a_groups_leader_have_all_counts(tmp_path):
     """``:S``: members are read with it, and not sampled themselves; the file says which events are a group."""
     file = recorded(tmp_path / "data", "-c", "1", "-e", "{page-faults:u,task-clock:u}:S", "ls", "/")
