@@ -10,7 +10,7 @@ from support.events import DUMMY, FAULTS
 from support.machine import CPUS, PAGE_SIZE
 from support.marks import needs_events, needs_events_of_users
 from support.processes import as_user
-from support.rings import address
+from support.rings import address, synthetic_ring
 from support.workloads import fault
 
 from perf_event_open_sys import ffi, ioctls, lib, perf_event_attr, perf_event_open, records, ring
@@ -48,6 +48,18 @@ def test_a_mapping_at_the_address_of_a_read_only_one_is_writable(event):
         ffi.release(ring.map(other, 1, overwrite=True))
         with ring.map(fd, 1) as page:
             ring.read(page)
+
+
+def test_a_pointer_in_the_place_of_one_that_is_gone_is_another(event):
+    """Nothing is remembered of a ring whose pointer was collected: Python gives its id to the next one."""
+    mapped = ring.map(event(**DUMMY), 1)
+    number = id(mapped)
+    del mapped
+    page, _, _ = synthetic_ring()
+    page.data_head = 8
+    pointers = [ffi.gc(page, lambda _: None) for _ in range(10_000)]
+    assert number in map(id, pointers)
+    assert {ring.head(pointer) for pointer in pointers} == {8}
 
 
 @pytest.mark.parametrize("data_pages", [-1, -8, 3, 6, 1023])
