@@ -60,6 +60,14 @@ def test_name_is_the_bytes_up_to_the_nul_or_the_records_end(tag, expected):
     assert records.name(found) == expected
 
 
+def test_a_record_may_be_a_pointer_of_the_callers():
+    """Its header says how long it is; what the caller does when the pointer goes is the caller's."""
+    memory = ffi.from_buffer(record(kind_of("comm"), BODIES["comm"][0]))
+    pointer = ffi.cast("struct perf_record_comm *", memory)
+    for one in (pointer, ffi.gc(pointer, lambda _: None), ffi.gc(pointer, [].append)):
+        assert records.name(one) == b"a name"
+
+
 def test_name_may_be_missing_altogether():
     """A record with no bytes behind its struct's fixed fields has an empty name."""
     [found] = iterate(record(b.PERF_RECORD_COMM, WHO))

@@ -276,6 +276,15 @@ def test_a_page_that_goes_between_two_calls_is_noticed(event):
         ffi.release(page)
 
 
+def test_nothing_is_remembered_of_a_page_of_the_callers():
+    """Nobody says when its mapping goes, or another takes its place: its size is read in each call."""
+    (page,) = filled([])
+    assert ring.drain_into([page], bytearray(100)) == 0
+    page.data_size = 0
+    with pytest.raises(ValueError, match="not a ring that is read forward"):
+        ring.drain_into([page], bytearray(100))
+
+
 def test_what_drain_into_remembers_keeps_no_mapping(event):
     """A page that nobody holds any more is unmapped."""
     pages = [ring.map(event(**DUMMY), 1) for _ in range(2)]
