@@ -165,12 +165,31 @@ def test_the_id_0_is_an_id_among_several():
 
 
 def test_no_event_at_all_is_refused_in_c_too():
-    """-1 and EINVAL, for samples and for trailers."""
-    out, done, consumed = ffi.new("struct perf_sample[]", 1), ffi.new("size_t *"), ffi.new("size_t *")
-    assert lib.records_parse(GOOD, len(GOOD), ffi.NULL, 0, out, 1, consumed, done) == -1
-    assert ffi.errno == errno.EINVAL
+    """-1 and EINVAL, for samples, for all records, and for trailers; nothing is done or consumed."""
+    out = ffi.new("struct perf_sample[]", 1)
+    for parse in (lib.records_parse, lib.records_parse_all):
+        done, consumed = ffi.new("size_t *", 7), ffi.new("size_t *", 7)
+        assert parse(GOOD, len(GOOD), ffi.NULL, 0, out, 1, consumed, done) == -1
+        assert (ffi.errno, done[0], consumed[0]) == (errno.EINVAL, 0, 0)
     assert lib.records_sample_id(GOOD, len(GOOD), ffi.NULL, 0, out) == -1
     assert ffi.errno == errno.EINVAL
+
+
+def test_a_trailer_that_is_cut_off_is_refused_in_c_too():
+    """-1 and EBADMSG, wherever the record ends; a whole one has offset 0, as if it stood alone."""
+    attr = perf_event_attr(sample_type=b.PERF_SAMPLE_IDENTIFIER | b.PERF_SAMPLE_TIME, sample_id_all=1)
+    event, out = ffi.new("struct records_event[]", [(5, attr)]), ffi.new("struct perf_sample *")
+    whole = record(b.PERF_RECORD_SWITCH, u64(9, 5))
+    assert lib.records_sample_id(whole, len(whole), event, 1, out) == 0
+    assert (out.offset, out.time, out.id) == (0, 9, 5)
+    ffi.errno = 0
+    for size in range(len(whole)):
+        assert lib.records_sample_id(whole, size, event, 1, out) == -1
+        assert ffi.errno == errno.EBADMSG
+    for words in ((), (5,)):
+        short = record(b.PERF_RECORD_SWITCH, u64(*words))
+        assert lib.records_sample_id(short, len(short), event, 1, out) == -1
+        assert ffi.errno == errno.EBADMSG
 
 
 def test_an_unknown_id_is_a_value_error_that_says_where():
