@@ -64,7 +64,8 @@ def test_a_record_may_be_a_pointer_of_the_callers():
     """Its header says how long it is; what the caller does when the pointer goes is the caller's."""
     memory = ffi.from_buffer(record(kind_of("comm"), BODIES["comm"][0]))
     pointer = ffi.cast("struct perf_record_comm *", memory)
-    for one in (pointer, ffi.gc(pointer, lambda _: None), ffi.gc(pointer, [].append)):
+    gone: list[object] = []
+    for one in (pointer, ffi.gc(pointer, lambda _: None), ffi.gc(pointer, gone.append)):
         assert records.name(one) == b"a name"
 
 
