@@ -33,7 +33,7 @@ def from_buffer(buffer: _Buffer, *, require_writable: bool = False) -> char_a:
     if type(buffer) is not memoryview:
         return found
     try:
-        owner = ffi.from_buffer(buffer.obj, require_writable=require_writable)
+        owner = ffi.from_buffer(buffer.obj)
     except (BufferError, TypeError, ValueError):  # only a part of that object is contiguous
         return found
     begin, size = ffi.cast("char *", found), len(found)
