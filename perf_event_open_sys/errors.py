@@ -32,7 +32,7 @@ _REASONS = {
 }
 
 
-def failed(code: int, what: str, hint: str = "") -> NoReturn:
+def failed(code: int, what: str, hint: str) -> NoReturn:
     """Raise the ``OSError`` for the errno *code*; its message is *what*, errno's own text and *hint* in parentheses."""
     raise OSError(code, f"{what}: {os.strerror(code)}" + (f" ({hint})" if hint else ""))
 
@@ -49,7 +49,7 @@ def open_refused(attr: perf_event_attr_p, pid: int, cpu: int, group_fd: int, fla
     failed(code, "perf_event_open", diagnose(code, attr, pid, cpu, group_fd, flags))
 
 
-def map_refused(fd: int, pages: int, what: str = "ring") -> NoReturn:
+def map_refused(fd: int, pages: int, what: str) -> NoReturn:
     """Raise the ``OSError`` for ``ffi.errno``, which mmap of *pages* pages of an event's ring or AUX ring has set."""
     code = ffi.errno
     failed(code, f"mmap of the {what}", _reason("of_map", code, fd, pages))
