@@ -8,6 +8,7 @@ import pytest
 
 from perf_event_open_sys import perf_data, perf_event_attr
 from perf_event_open_sys._cli import record, recorder
+from perf_event_open_sys._cli.counter import Event
 from perf_event_open_sys._cli.record import Destination
 
 EVENTS = [perf_data.Event(perf_event_attr(type=1, sample_type=1), (1,), "event")]
@@ -131,3 +132,10 @@ def test_the_ring_that_every_user_may_have(kib, pages, monkeypatch):
     """The largest that fits beside its control page into kernel.perf_event_mlock_kb; one page at the least."""
     monkeypatch.setattr(recorder, "contents", {"/proc/sys/kernel/perf_event_mlock_kb": kib}.get)
     assert recorder._free_pages() == pages
+
+
+def test_groups_are_described_by_their_places():
+    """Each that has members: the number of its first event, and how many it has."""
+    events = [Event(name, EVENTS[0].attr) for name in "abcdef"]
+    groups = [events[:1], events[1:3], events[3:4], events[4:]]
+    assert recorder.Recorder(groups, 1).group_desc() == [("{anon_group}", 1, 2), ("{anon_group}", 4, 2)]
