@@ -295,8 +295,10 @@ def test_a_number_of_pages_does_not_wrap(event):
 
 def test_a_trailer_and_a_name_stay_inside_the_buffer():
     """A size that grows after iterate() has checked it does not lead beyond the bytes that are there."""
-    buffer = bytearray(record(b.PERF_RECORD_COMM, u64(1) + b"name\0\0\0\0"))
-    [comm] = records.iterate(buffer)
+    buffer = bytearray(record(b.PERF_RECORD_SWITCH) * 9 + record(b.PERF_RECORD_COMM, u64(1) + b"name\0\0\0\0"))
+    memory = memoryview(buffer + b"y" * 200)
+    buffer = memory[: len(buffer)]  # type: ignore[assignment]
+    [*_, comm] = records.iterate(buffer)
     assert records.name(comm) == b"name"
     buffer[-8:] = b"x" * 8
     comm.header.size = 65528

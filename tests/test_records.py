@@ -69,6 +69,27 @@ def test_a_record_may_be_a_pointer_of_the_callers():
         assert records.name(one) == b"a name"
 
 
+@pytest.mark.parametrize(
+    ("value", "given"),
+    [
+        ([], "list"),
+        (ffi.new("int[]", 1), r"int\[\]"),
+        (ffi.cast("struct perf_record_comm *", 0), "NULL"),
+        (ffi.NULL, r"void \*"),
+    ],
+)
+def test_what_is_no_record_is_named(value, given):
+    """The TypeError says what was given in the place of a record."""
+    with pytest.raises(TypeError, match=f"^record must be a pointer to a record, not {given}$"):
+        records.name(value)
+
+
+def test_a_name_may_have_one_byte():
+    """It ends with its record, without a NUL: sizes of made-up records need not be the kernel's."""
+    memory = ffi.from_buffer(record(kind_of("comm"), WHO + b"x"))
+    assert records.name(ffi.cast("struct perf_record_comm *", memory)) == b"x"
+
+
 def test_name_may_be_missing_altogether():
     """A record with no bytes behind its struct's fixed fields has an empty name."""
     [found] = iterate(record(b.PERF_RECORD_COMM, WHO))
