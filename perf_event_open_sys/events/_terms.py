@@ -72,9 +72,8 @@ class Fields:
     def set(self, more: dict[str, Any]) -> None:
         """Set fields. To a field of flags that several terms set, the bits are added; other fields are replaced."""
         for name, value in more.items():
-            before = self.values.pop(
-                name, 0
-            )  # the new value comes last: of sample_period and sample_freq, a union, it wins
+            # Taken out first, so that the new value comes last: of sample_period and sample_freq, a union, the last wins.
+            before = self.values.pop(name, 0)
             self.values[name] = before | value if name in ("sample_type", "branch_sample_type") else value
 
     def set_terms(self, terms: list[Term]) -> None:
