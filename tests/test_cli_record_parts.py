@@ -6,9 +6,11 @@ import re
 import stat
 
 import pytest
-from support.marks import needs_root
+from support.machine import CPUS
+from support.marks import needs_events, needs_root
 
-from perf_event_open_sys import perf_data, perf_event_attr
+from perf_event_open_sys import bindings as b
+from perf_event_open_sys import events, perf_data, perf_event_attr
 from perf_event_open_sys._cli import record, recorder
 from perf_event_open_sys._cli.counter import Event
 from perf_event_open_sys._cli.record import Destination
@@ -144,3 +146,18 @@ def test_groups_are_described_by_their_places():
     events = [Event(name, EVENTS[0].attr) for name in "abcdef"]
     groups = [events[:1], events[1:3], events[3:4], events[4:]]
     assert recorder.Recorder(groups, 1).group_desc() == [("{anon_group}", 1, 2), ("{anon_group}", 4, 2)]
+
+
+@needs_events
+def test_all_that_is_sampled_on_a_cpu_shares_its_ring():
+    """One for each CPU, however many events and threads there are; all are closed at the end."""
+    groups = [[Event(name, events.attr(name, sample_period=1))] for name in ("page-faults:u", "dummy:u")]
+    one = recorder.Recorder(groups, 1)
+    try:
+        one.open([(0, cpu, b.PERF_FLAG_FD_CLOEXEC) for cpu in CPUS] * 2)
+        one.map()
+        assert len(one.rings) == len(CPUS)
+        assert [len(counter.open_fds()) for counter in one.counters] == [2 * len(CPUS)] * 2
+    finally:
+        one.close()
+    assert one.rings == []
