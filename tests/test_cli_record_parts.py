@@ -8,9 +8,10 @@ import stat
 import pytest
 from support.machine import CPUS
 from support.marks import needs_events, needs_root
+from support.workloads import fault
 
 from perf_event_open_sys import bindings as b
-from perf_event_open_sys import events, perf_data, perf_event_attr
+from perf_event_open_sys import events, perf_data, perf_event_attr, records, ring
 from perf_event_open_sys._cli import record, recorder
 from perf_event_open_sys._cli.counter import Event
 from perf_event_open_sys._cli.record import Destination
@@ -161,3 +162,26 @@ def test_all_that_is_sampled_on_a_cpu_shares_its_ring():
     finally:
         one.close()
     assert one.rings == []
+
+
+@needs_events
+def test_the_recorder_knows_what_a_full_ring_has_lost():
+    """As the events' files count it, if they were opened to; what was lost and what is in the ring is all."""
+    for read_format, pages in ((b.PERF_FORMAT_LOST, 2000), (0, 100)):
+        attr = events.attr(
+            "page-faults:u", read_format=read_format, sample_period=1, sample_type=b.PERF_SAMPLE_IP, disabled=0
+        )
+        one = recorder.Recorder([[Event("page-faults:u", attr)]], 1)
+        try:
+            one.open([(0, -1, b.PERF_FLAG_FD_CLOEXEC)])
+            one.map()
+            fault(pages)
+            one.disable()
+            buffer = bytearray(1 << 16)
+            n_samples = len(records.parse(memoryview(buffer)[: ring.drain_into(one.rings, buffer)], attr))
+            lost = one.lost()
+        finally:
+            one.close()
+        assert n_samples > 0
+        assert (lost > 0) == bool(read_format)
+        assert not read_format or pages <= n_samples + lost < 2 * pages

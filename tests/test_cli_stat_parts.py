@@ -3,6 +3,7 @@
 import pytest
 
 from perf_event_open_sys._cli.as_json import Json
+from perf_event_open_sys._cli.count import Result
 from perf_event_open_sys._cli.options import UsageError
 from perf_event_open_sys._cli.output import Output
 from perf_event_open_sys._cli.separated import Separated
@@ -115,3 +116,12 @@ def test_the_report_is_in_the_form_that_was_asked_for():
         assert isinstance(report, Separated)
         assert (report.separator, report.repeated, report.cgroups) == ("\t", repeated, cgroups)
     assert isinstance(stat("-r", "2", "x").report, Table)
+
+
+def test_an_interval_begins_where_the_last_one_ended():
+    """The first at the start."""
+    one, shown = stat("-I", "9", "x"), []
+    one.report.interval = shown.append
+    for until in (0.5, 2.0):
+        one._interval(Result([], until))
+    assert [(result.started_s, result.elapsed_s) for result in shown] == [(0, 0.5), (0.5, 1.5)]
