@@ -15,6 +15,7 @@ from perf_event_open_sys import events, perf_data, perf_event_attr, records, rin
 from perf_event_open_sys._cli import record, recorder
 from perf_event_open_sys._cli.counter import Event
 from perf_event_open_sys._cli.record import Destination
+from perf_event_open_sys._cli.sampling import _known_to_the_kernel
 
 EVENTS = [perf_data.Event(perf_event_attr(type=1, sample_type=1), (1,), "event")]
 PAGES_OF_4M = (4 << 20) // mmap.PAGESIZE
@@ -167,7 +168,7 @@ def test_all_that_is_sampled_on_a_cpu_shares_its_ring():
 @needs_events
 def test_the_recorder_knows_what_a_full_ring_has_lost():
     """As the events' files count it, if they were opened to; what was lost and what is in the ring is all."""
-    for read_format, pages in ((b.PERF_FORMAT_LOST, 2000), (0, 100)):
+    for read_format, pages in ((_known_to_the_kernel()[0], 2000), (0, 100)):
         attr = events.attr(
             "page-faults:u", read_format=read_format, sample_period=1, sample_type=b.PERF_SAMPLE_IP, disabled=0
         )
