@@ -150,6 +150,31 @@ for thread in threads: thread.join()
             per_thread[row.tid] = per_thread.get(row.tid, 0) + 1
     assert len([count for count in per_thread.values() if count >= 300]) == 2
     assert any(b"python" in name for name in names(file, b.PERF_RECORD_MMAP2))
+    of_others = {row.pid for row in rows(file) if row.type == b.PERF_RECORD_COMM} - {process.pid}
+    assert of_others == set()
+
+
+def test_a_thread_that_runs_already(tmp_path):
+    """It alone is sampled, and the recording ends when it does, though its process goes on."""
+    script = """
+import threading
+def work():
+    print(threading.get_native_id(), flush=True); sys.stdin.read(1); fault(300)
+thread = threading.Thread(target=work); thread.start(); thread.join(); fault(300); sys.stdin.read(1)
+"""
+    with child(script) as (process, _):
+        start(process)
+        thread = int(process.stdout.readline())
+        data = tmp_path / "data"
+        with subprocess.Popen([*CLI, "record", *FAULTS, "-t", str(thread), "-o", str(data)]) as recorder:
+            while not data.exists():
+                assert recorder.poll() is None
+            start(process)
+            assert recorder.wait(60) == 0
+            assert process.poll() is None
+    samples = [row for row in rows(read_file(data)) if row.type == b.PERF_RECORD_SAMPLE]
+    assert len(samples) >= 300
+    assert {row.tid for row in samples} == {thread}
 
 
 @needs_root

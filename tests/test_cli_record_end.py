@@ -47,6 +47,15 @@ def test_a_signal_ends_the_command_and_leaves_a_whole_file(number, tmp_path):
     assert shown.startswith(f"record: {n_samples(path)} samples in ")
 
 
+def test_the_status_tells_of_the_signal_even_if_the_command_does_not(tmp_path):
+    """A command that ends well when it is asked to does not hide that the recording was ended."""
+    command = ["sh", "-c", "trap 'exit 0' TERM; echo $$; while :; do read line; done </dev/zero"]
+    with counting(*FAULTS, "-o", str(tmp_path / "data"), command=command, subcommand="record") as (process, _):
+        process.send_signal(signal.SIGTERM)
+        process.stderr.read()
+        assert process.wait() == 128 + signal.SIGTERM
+
+
 def test_the_time_ends_the_command(tmp_path):
     """--duration: the command gets SIGTERM, and the status is 0."""
     path = tmp_path / "data"

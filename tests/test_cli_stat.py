@@ -219,6 +219,7 @@ def test_verbose_prints_raw_counts_and_attrs():
     shown = run("stat", "-v", "-e", "task-clock:u", "--", "true").stderr
     assert re.search(r"^task-clock:u: \d{5,} \d+ \d+$", shown, re.MULTILINE)
     assert "PERF_COUNT_SW_TASK_CLOCK" in run("stat", "-vv", "-e", "task-clock:u", "--", "true").stderr
+    assert "PERF_COUNT_SW_TASK_CLOCK" not in shown
 
 
 def test_delay_begins_later():
