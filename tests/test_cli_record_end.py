@@ -159,3 +159,9 @@ def test_progress_is_shown_on_a_terminal(tmp_path):
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     progress, totals = re.findall(rb"\rrecord: (\d+) samples in [^\r]* lost(?:: perf.data)?\x1b\[K", shown)
     assert 0 < int(progress) < int(totals) == n_samples(tmp_path / "perf.data")
+
+
+def test_no_progress_is_shown_in_a_pipe(tmp_path):
+    """There the totals are all that is printed, however long it takes."""
+    shown = run("record", *FAULTS, "--duration", "1.1", "-o", str(tmp_path / "data"), "--", "sleep", "60").stderr
+    assert re.fullmatch(r"record: \d+ samples in [^\r\n]*\n", shown)
