@@ -35,6 +35,8 @@ def test_check_is_what_no_argument_means():
     """The report has a live count, and ends in a verdict."""
     report = run().stdout
     assert report.startswith("Kernel ")
+    assert "\n\nMay be counted\n  " in report
+    assert "\n\nGeneric events\n  " in report
     assert re.search(r"^Live count +[1-9]\d* page faults while 100 pages were touched$", report, re.MULTILINE)
     assert re.search(r"^Verdict +this machine counts ", report.splitlines()[-1])
     assert re.search(r"^perf_event_attr +\d+ bytes in the kernel, \d+ here", report, re.MULTILINE)
