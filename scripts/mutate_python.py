@@ -72,6 +72,8 @@ class Mutant(NamedTuple):
 
 
 Results: TypeAlias = "SimpleQueue[tuple[Mutant | None, str]]"
+Pairs: TypeAlias = "dict[CodeType, CodeType]"  # the code of functions, and the code that a mutant gives them
+Changed: TypeAlias = "tuple[Mutant, Pairs]"
 Tests: TypeAlias = "dict[str, dict[int, set[str]]]"  # of each file, of each line: the tests that run it
 
 
@@ -109,7 +111,7 @@ def rest(code: CodeType) -> list[object]:
     return [code.co_code, code.co_names, *(one for one in consts if not isinstance(one, CodeType))]
 
 
-def changed_functions(mutant: Mutant) -> dict[CodeType, CodeType] | None:
+def changed_functions(mutant: Mutant) -> Pairs | None:
     """Return the code of the functions that a mutant changes, and the new code; None if it changes more than functions."""
     before, after = compile(mutant.before, "", "exec"), compile(mutant.after, "", "exec")
     old, new = functions(before), functions(after)
@@ -119,7 +121,7 @@ def changed_functions(mutant: Mutant) -> dict[CodeType, CodeType] | None:
     return pairs if all(one.co_freevars == other.co_freevars for one, other in pairs.items()) else None
 
 
-def put_in(file: Path, pairs: dict[CodeType, CodeType]) -> None:
+def put_in(file: Path, pairs: Pairs) -> None:
     """Give the functions of an imported module their new code."""
     wanted = {(old.co_name, old.co_firstlineno): new for old, new in pairs.items()}
     for one in gc.get_objects():
@@ -277,34 +279,35 @@ class Work:
 
     def judge(self, todo: Iterable[Mutant], results: Results) -> None:
         """Judge mutants of one file: first those that need a process of their own, then the others."""
-        forked = []
+        forked: list[Changed] = []
         for mutant in todo:
             try:
                 pairs = changed_functions(mutant)
             except SyntaxError:
                 results.put((mutant, "refused"))
                 continue
-            if pairs is None or "" in self.running(mutant):
+            running = self.running(mutant)
+            if pairs is None or "" in running:
                 results.put((mutant, self.judge_anew(mutant)))
             elif not pairs:
                 results.put((mutant, "same"))
-            elif not self.running(mutant):
+            elif not running:
                 results.put((mutant, "not run"))
             else:
-                forked.append(mutant)
+                forked.append((mutant, pairs))
         if not forked:
             return
         job = FORK.Process(target=self.judge_forked, args=(forked, results))
         job.start()
         job.join()
         if job.exitcode:
-            results.put((None, f"{forked[0].file}: the tests could not be run to the end"))
+            results.put((None, f"{forked[0][0].file}: the tests could not be run to the end"))
 
-    def judge_forked(self, todo: list[Mutant], results: Results) -> None:
+    def judge_forked(self, todo: list[Changed], results: Results) -> None:
         """Judge mutants in a process that has collected all tests."""
         for number in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-        names = set().union(*map(self.running, todo)) & self.seconds.keys()
+        names = set().union(*(self.running(mutant) for mutant, _ in todo)) & self.seconds.keys()
         files = sorted({name.split("::")[0] for name in names})
         sys.exit(run_pytest(self.root, files, Trial(self, todo, results), self.alone))
 
@@ -312,7 +315,7 @@ class Work:
 class Trial:
     """A plugin of pytest, which does not run the collected tests once, but those of each mutant."""
 
-    def __init__(self, work: Work, todo: list[Mutant], results: Results) -> None:
+    def __init__(self, work: Work, todo: list[Changed], results: Results) -> None:
         self.work, self.todo, self.results = work, todo, results
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -320,9 +323,9 @@ class Trial:
         items = {item.nodeid: item for item in session.items}
         found: Counter[str] = Counter()  # how often a test was the one that noticed
         forked = ForkedTests()
-        for mutant in self.todo:
+        for mutant, pairs in self.todo:
             names = [name for name in self.work.chosen(mutant, found) if name in items]  # no ids with addresses
-            prepare = functools.partial(put_in, self.work.root / mutant.file, changed_functions(mutant) or {})
+            prepare = functools.partial(put_in, self.work.root / mutant.file, pairs)
             with self.work.in_place(mutant):
                 failed = forked.failure(prepare, [items[name] for name in names], *self.work.limits(names))
             if failed >= 0:

@@ -21,6 +21,8 @@ from perf_event_open_sys._cli import check as module
 YES = {module.OWN: "", module.OWN_KERNEL: "", module.WHOLE_CPUS: ""}
 NO = dict.fromkeys(YES, "Permission denied")
 OWN_ONLY = NO | {module.OWN: ""}
+HARDWARE = [row[0] for row in events.HARDWARE.values()]
+NO_PMU = "software events (no hardware ones: there is no PMU, as in most virtual machines)"
 
 
 def check(**options):
@@ -121,12 +123,6 @@ def test_up_to_twelve_names_are_written_out(n, shown, capsys):
     """Of more the first ten are, and the number of the others."""
     module._print_reasons(dict.fromkeys("abcdefghijklm"[:n], ""))
     assert capsys.readouterr().out == f"  yes  {shown}\n"
-
-
-HARDWARE = [row[0] for row in events.HARDWARE.values()]
-
-
-NO_PMU = "software events (no hardware ones: there is no PMU, as in most virtual machines)"
 
 
 @pytest.mark.parametrize(
